@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 NORMALIZATIONS = ("keys", "queries")
+CHUNK_SIZE = 128
 
 _unrolling = contextvars.ContextVar("unrolling", default=False)
 
@@ -25,7 +26,7 @@ def unrolled() -> Iterator[None]:
         _unrolling.reset(token)
 
 
-def non_local_attention(theta, phi, g, normalize_over: str = "keys", chunk_size: int = 128):
+def non_local_attention(theta, phi, g, normalize_over: str = "keys", chunk_size: int = CHUNK_SIZE):
     """Return y_i = sum_j p_ij g_j, where p is the softmax of the scores theta_i . phi_j over one of its axes.
 
     The scores are visited a chunk of rows at a time, forward and backward (the backward pass computes them again), so

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from rnan_tf.attention import check_options, non_local_attention
+from rnan_tf.attention import CHUNK_SIZE, check_options, non_local_attention
 
 
 def conv(filters: int, kernel_size: int = 3, **kwargs) -> keras.layers.Conv2D:
@@ -79,7 +79,7 @@ class NonLocalBlock(_SameShape):
     Reference: Zhang et al., ICLR 2019, section 3.3.
     """
 
-    def __init__(self, filters: int, normalize_over: str = "keys", chunk_size: int = 128, **kwargs):
+    def __init__(self, filters: int, normalize_over: str = "keys", chunk_size: int = CHUNK_SIZE, **kwargs):
         super().__init__(**kwargs)
         check_options(normalize_over, chunk_size)
         self.filters = filters
@@ -133,7 +133,12 @@ class MaskBranch(_SameShape):
     """
 
     def __init__(
-        self, filters: int, non_local: bool = False, normalize_over: str = "keys", chunk_size: int = 128, **kwargs
+        self,
+        filters: int,
+        non_local: bool = False,
+        normalize_over: str = "keys",
+        chunk_size: int = CHUNK_SIZE,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.filters = filters
@@ -195,7 +200,12 @@ class ResidualAttentionBlock(_SameShape):
     """
 
     def __init__(
-        self, filters: int, non_local: bool = False, normalize_over: str = "keys", chunk_size: int = 128, **kwargs
+        self,
+        filters: int,
+        non_local: bool = False,
+        normalize_over: str = "keys",
+        chunk_size: int = CHUNK_SIZE,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.filters = filters

@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from rnan_tf.attention import CHUNK_SIZE
 from rnan_tf.layers import LevelChannel, ResidualAttentionBlock, conv
 from rnan_tf.presets import PRESETS
 from rnan_tf.resampling import CropLike, Enlarge, PadToMultiple, PixelShuffle
@@ -50,7 +51,7 @@ class RNAN(keras.Model):
         space_to_depth: int = 1,
         value_range: float = 1.0,
         input_size: tuple[int, int] | None = None,
-        chunk_size: int = 128,
+        chunk_size: int = CHUNK_SIZE,
         metadata: dict | None = None,
         dtype=None,
         name: str = "rnan",

@@ -154,9 +154,19 @@ def test_another_configuration_is_refused(photographs, uninterrupted, capsys):
     assert "steps 5 there, 6 now" in capsys.readouterr().err
 
 
-def test_init_of_another_size_is_refused(photographs, uninterrupted, tmp_path, capsys):
-    assert train(photographs, tmp_path, "--steps", "1", "--task", "sr", "--init", str(uninterrupted)) == 2
-    assert "do not fit rnan_lite for task sr" in capsys.readouterr().err
+def test_init_from_another_task_takes_all_but_the_ends(photographs, uninterrupted, tmp_path, capsys):
+    arguments = ["--task", "sr", "--learning-rate", "1e-9", "--init", str(uninterrupted)]
+    assert train(photographs, tmp_path, "--steps", "1", *arguments) == 0
+    assert "other shapes: tail/kernel, tail/bias" in capsys.readouterr().out
+    ours, theirs = ({w.path: w for w in load_model(folder).weights} for folder in (tmp_path, uninterrupted))
+    np.testing.assert_allclose(ours["body/kernel"], theirs["body/kernel"], atol=1e-7)
+    assert ours["tail/kernel"].shape != theirs["tail/kernel"].shape
+
+
+def test_init_of_another_size_is_refused(photographs, uninterrupted, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(PRESETS, "rnan_lite", {**TINY, "num_blocks": 3})
+    assert train(photographs, tmp_path, "--steps", "1", "--init", str(uninterrupted)) == 2
+    assert "are not of the model size" in capsys.readouterr().err
 
 
 def test_a_run_folder_below_a_file_fails_with_1(photographs, tmp_path, capsys):

@@ -5,11 +5,13 @@ from pathlib import Path
 import keras
 
 import rnan_tf
+from rnan_tf.attention import CHUNK_SIZE
 from rnan_tf.data import PatchSpec, patch_batches, read_images
 from rnan_tf.errors import InputError
 from rnan_tf.files import make_folder
 from rnan_tf.loading import load_model
 from rnan_tf.model import RNAN
+from rnan_tf.presets import PRESETS
 from rnan_tf.tasks import get_task
 from training import report
 from training.callbacks import ProgressBar, StopOnSignal, Validation
@@ -18,6 +20,9 @@ from training.config import TrainConfig
 from training.optimization import compile_model
 from training.prepare_data import training_files
 from training.strategy import choose_strategy
+
+# Of maps up to so many positions, chunks of the attention save no memory worth their time.
+WHOLE_MAP = 1024
 
 
 class Run:
@@ -49,7 +54,7 @@ class Run:
         with choose_strategy().scope():
             self.model = build_model(config, self.spec)
             compile_model(self.model, config)
-        self.averaged = self.model.rebuild(dtype="float32")
+        self.averaged = self.model.rebuild(dtype="float32", chunk_size=CHUNK_SIZE)
         self.progress = restore_checkpoint(self._checkpoints, self.model)
 
     @property
@@ -138,21 +143,41 @@ def build_model(config: TrainConfig, spec: PatchSpec) -> RNAN:
         "seed": config.seed,
         "version": rnan_tf.__version__,
     }
+    positions = (config.patch_size // PRESETS[config.model].get("space_to_depth", 1)) ** 2
     model = RNAN.from_preset(
         config.model,
         channels=task.channels,
         scale=task.scale(spec.level[0]),
         conditional=spec.conditional,
         metadata=metadata,
+        chunk_size=positions if positions <= WHOLE_MAP else CHUNK_SIZE,
         dtype=dtype,
     )
     if config.init:
         start = load_model(config.init)
-        try:
-            # The constants of a converted network belong to its weights.
-            kept = {key: start.get_config()[key] for key in ("normalize_over", "value_range")}
-            model = model.rebuild(**kept)
-            model.set_weights(start.get_weights())
-        except ValueError as error:
-            raise InputError(f"{config.init}: its weights do not fit {config.model} for task {task.name}") from error
+        # The constants of a converted network belong to its weights.
+        model = model.rebuild(**{key: start.get_config()[key] for key in ("normalize_over", "value_range")})
+        take_weights(model, start, config.init)
     return model
+
+
+def take_weights(model: RNAN, start: RNAN, name: str) -> None:
+    """Give a model the weights of another, whose first and last layers may be of another task's shapes.
+
+    Args:
+        model: receives the weights; what does not fit stays as it is, and is printed.
+        start: the other model.
+        name: what to call it in messages.
+
+    Raises:
+        InputError: more than first and last layers differ.
+    """
+    ours, theirs = ({weight.path: weight for weight in each.weights} for each in (model, start))
+    fitting = {path for path in ours.keys() & theirs.keys() if ours[path].shape == theirs[path].shape}
+    unlike = [path for path in {**ours, **theirs} if path not in fitting]
+    if any(path.split("/")[0].rstrip("_0123456789") not in ("head", "tail", "upsample") for path in unlike):
+        raise InputError(f"{name}: its weights are not of the model size that is to be trained; give another --model")
+    for path in fitting:
+        ours[path].assign(theirs[path])
+    if unlike:
+        print(f"not from {name}, as another task's have other shapes: {', '.join(unlike)}")
