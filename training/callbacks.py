@@ -50,12 +50,13 @@ class Validation(keras.callbacks.Callback):
         self.every, self.last_step, self.run_dir, self.progress = every, last_step, run_dir, progress
         self.writer = tf.summary.create_file_writer(str(run_dir / "tensorboard" / "panels"))
 
+    def on_epoch_begin(self, epoch, logs=None):
+        for variable, value in zip(self.model.metrics_variables, self.progress.metrics, strict=False):
+            variable.assign(value)
+        self.progress.metrics = []
+
     def on_train_batch_end(self, batch, logs=None):
         self.progress.step += 1
-        # Not before: Keras makes the metrics' variables with the first batch.
-        for variable, value in zip(self.model.metrics_variables, self.progress.metrics, strict=False):
-            variable.assign_add(value)
-        self.progress.metrics = []
 
     def on_epoch_end(self, epoch, logs=None):
         step = self.progress.step

@@ -60,6 +60,10 @@ def compile_model(model: keras.Model, config: TrainConfig) -> None:
     loss = {"l1": "mean_absolute_error", "l2": "mean_squared_error"}[config.loss]
     # XLA is slower than the plain graph on CPUs, and cannot compile the attention's loop over an unknown size.
     model.compile(optimizer, loss, metrics=[psnr], jit_compile=False)
+    # Keras would make the variables of loss and metrics while it traces the first step, and then trace it once more.
+    blank = ops.zeros((1, 1, 1, model.channels))
+    model.compute_loss(None, blank, blank)
+    model.compute_metrics(None, blank, blank)
 
 
 def average_weights(model: keras.Model) -> list:
