@@ -19,7 +19,8 @@ tf = import_tensorflow()
 import keras
 import numpy as np
 
-from export.quantization import DYNAMIC, FLOAT16, FRONTIER, INT8, Cost, cut_patches, mean_psnr, measure, quantize
+from export import quantization
+from export.quantization import Cost, cut_patches, mean_psnr, measure, quantize
 from export.tflite_lint import lint
 from rnan_tf.attention import unrolled
 from rnan_tf.cli import TASK_NAMES, Parser
@@ -31,7 +32,7 @@ from rnan_tf.loading import load_model, trained_task
 from rnan_tf.model import RNAN
 from rnan_tf.runtimes import METADATA_NAME, check_extra, count_operators, load_artifact, make_metadata
 
-VARIANTS = {"fp32": None, "fp16": FLOAT16, "dynamic": DYNAMIC, "int8": INT8}
+VARIANTS = ("fp32", "fp16", "dynamic", "int8")
 PATCHES = 24
 # Greatest loss of PSNR against the Keras model, dB.
 TOLERANCES = {"fp32": 0.01, "fp16": 0.02, "dynamic": 0.5}
@@ -56,9 +57,14 @@ def main(argv: list[str] | None = None) -> int:
     metadata = make_metadata(model, task, levels, tiling)
     make_folder(folder)
     network = convert(model, tiling.tile)
+    recipes = {"fp32": None, "fp16": quantization.FLOAT16, "dynamic": quantization.DYNAMIC}
+    frontier = {}
+    if "int8" in args.variants:
+        frontier = {r.name: quantize(network, r, patches, model.conditional) for r in quantization.FRONTIER}
+        recipes["int8"] = quantization.choose_int8(network, frontier, patches, tolerance("int8", task.name))
     variants = {}
     for variant in dict.fromkeys(args.variants):
-        recipe = VARIANTS[variant]
+        recipe = recipes[variant]
         content = add_metadata(network, {**metadata, "variant": variant})
         content = content if recipe is None else quantize(content, recipe, patches, model.conditional)
         target = folder / f"{task.name}-{variant}.tflite"
@@ -68,8 +74,8 @@ def main(argv: list[str] | None = None) -> int:
         variants[variant] = target
         print(f"wrote {target}", flush=True)
     report = report_variants(network, variants, patches)
-    if "int8" in variants:
-        report += "\n" + report_frontier(network, patches, model.conditional)
+    if frontier:
+        report += "\n" + report_frontier({"float32": network, **frontier}, recipes["int8"].name, patches)
     write_atomically(folder / "tflite.md", report.encode())
     print(report)
     return 0
@@ -228,13 +234,12 @@ def report_variants(network: bytes, variants: dict[str, Path], patches) -> str:
     return "\n".join(lines) + "\n"
 
 
-def report_frontier(network: bytes, patches, conditional: bool) -> str:
-    """Return a Markdown table of the ways to quantize the network, the chosen one marked."""
-    models = {recipe.name: quantize(network, recipe, patches, conditional) for recipe in FRONTIER}
-    costs = measure({"float32": network, **models}, patches)
+def report_frontier(models: dict[str, bytes], chosen: str, patches) -> str:
+    """Return a Markdown table of the ways to quantize a network, "float32" and the chosen one among them."""
+    costs = measure(models, patches)
     lines = ["| in int8 | MB | of float32 | ms | of float32 | loss | |", "|---|---|---|---|---|---|---|"]
     for name, cost in costs.items():
-        lines.append(f"| {name} | {_cells(cost, costs['float32'])} | {'chosen' if name == INT8.name else ''} |")
+        lines.append(f"| {name} | {_cells(cost, costs['float32'])} | {'chosen' if name == chosen else ''} |")
     return "\n".join(lines) + "\n"
 
 

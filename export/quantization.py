@@ -52,18 +52,18 @@ class Recipe:
 
 FLOAT16 = Recipe("float16 weights", "float16", algorithm="FLOAT_CASTING")
 DYNAMIC = Recipe("convolutions, dynamic, OCTAV weights", "dynamic", "OCTAV")
-INT8 = Recipe(
-    "and the last block's last, attention's 1x1 in float16", "dynamic", "OCTAV", (EDGES, LAST_BLOCK_END, ATTENTION)
+# From the fastest to the most careful: what damages the picture most goes to float first.
+INT8_RECIPES = (
+    DYNAMIC,
+    Recipe("that, but head, tail, upsampling in float16", "dynamic", "OCTAV", (EDGES,)),
+    Recipe("and the last block's last, attention's 1x1", "dynamic", "OCTAV", (EDGES, LAST_BLOCK_END, ATTENTION)),
+    Recipe("and every block's last", "dynamic", "OCTAV", (EDGES, BLOCK_ENDS, ATTENTION)),
 )
 FRONTIER = (
     Recipe("every operator, static", "static", operators=("*",)),
     Recipe("convolutions, static", "static"),
     Recipe("convolutions, dynamic", "dynamic"),
-    DYNAMIC,
-    Recipe("that, but head, tail, upsampling in float16", "dynamic", "OCTAV", (EDGES,)),
-    Recipe("and the last block's last in float16", "dynamic", "OCTAV", (EDGES, LAST_BLOCK_END)),
-    INT8,
-    Recipe("and every block's last in float16", "dynamic", "OCTAV", (EDGES, BLOCK_ENDS, ATTENTION)),
+    *INT8_RECIPES,
 )
 
 
@@ -200,7 +200,7 @@ def _keep_float16(work, pattern, operator):
     work.update_quantization_recipe(pattern, operator, config, AlgorithmName.FLOAT_CASTING)
 
 
-# === Costs ===
+# === Costs and choice ===
 
 
 @dataclass(frozen=True)
@@ -242,6 +242,27 @@ def measure(models: dict[str, bytes], patches: Sequence[Patch], repeats: int = 1
         name: Cost(len(models[name]) / 1e6, statistics.median(times[name]) * 1e3, mean_psnr(run, patches))
         for name, run in runners.items()
     }
+
+
+def choose_int8(network: bytes, models: dict[str, bytes], patches: Sequence[Patch], allowed: float) -> Recipe:
+    """Choose how to quantize a network: the fastest of `INT8_RECIPES` that is good enough.
+
+    Args:
+        network: the float32 model's content.
+        models: recipe's name -> content of the quantized model.
+        patches: what the loss is measured on.
+        allowed: loss of PSNR, dB. Half of it is aimed at: whole photographs may lose more than the patches.
+
+    Returns:
+        The first recipe that loses at most half of `allowed`, else the one that loses least.
+    """
+    before = mean_psnr(make_tflite_runner(network), patches)
+    losses = {}
+    for recipe in INT8_RECIPES:
+        losses[recipe] = before - mean_psnr(make_tflite_runner(models[recipe.name]), patches)
+        if losses[recipe] <= allowed / 2:
+            return recipe
+    return min(losses, key=losses.get)
 
 
 def mean_psnr(run: Callable[[np.ndarray, float], np.ndarray], patches: Sequence[Patch]) -> float:

@@ -62,10 +62,10 @@ def build_parser() -> Parser:
 def _add_tiling(parser):
     parser.add_argument("--self-ensemble", action="store_true", help="average over 8 turns and flips, 8 times slower")
     parser.add_argument(
-        "--tile", type=int, default=128, metavar="N", help="a square's side, restored at a time (%(default)s)"
+        "--tile", type=int, metavar="N", help="a square's side, restored at a time (128; .tflite: the model's own)"
     )
     parser.add_argument(
-        "--overlap", type=int, default=16, metavar="N", help="pixels that neighbouring tiles share (%(default)s)"
+        "--overlap", type=int, metavar="N", help="pixels that neighbouring tiles share (16; .tflite: the model's own)"
     )
 
 

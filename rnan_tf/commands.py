@@ -29,12 +29,12 @@ from rnan_tf.tasks import get_task
 
 def run_restore(args) -> int:
     """Restore photographs one after the other; a bad one does not keep the others from it."""
-    Tiling(args.tile, args.overlap)  # wrong use is reported before a model is loaded
+    tiling = _asked_tiling(args)  # wrong use is reported before a model is loaded
     files = list_images(args.photos)
     targets = _targets(files, args.output)
     model = _open_model(args.model)
     task, levels = trained_task(model, args.model, args.task)
-    tiling = _tiling(args, model, task, args.cfa)
+    tiling = _tiling(args, model, task, tiling, args.cfa)
     level = _level(args, task, levels)
     if model.conditional and args.level is None:
         print(f"level {level:g} ({task.level_name}), as none was given")
@@ -49,7 +49,7 @@ def run_restore(args) -> int:
             photo = restore_photo(photo, task, predict, model.scale, tiling, args.cfa, progress=True)
             write_photo(target, photo)
         except Exception as error:
-            _report(error, file, args.tile, alone=len(files) == 1)
+            _report(error, file, tiling.tile, alone=len(files) == 1)
             failed += 1
     if failed and len(files) > 1:
         print(f"error: {failed} of {len(files)} photographs could not be restored", file=sys.stderr)
@@ -121,13 +121,19 @@ def _open_model(source):
     return load_artifact(source) if Path(source).suffix in SUFFIXES else load_model(source)
 
 
-def _tiling(args, model, task, cfa="GRBG"):
+def _asked_tiling(args):
+    return Tiling(**{key: getattr(args, key) for key in ("tile", "overlap") if getattr(args, key) is not None})
+
+
+def _tiling(args, model, task, asked, cfa="GRBG"):
     """Return the tiling that was asked for, or the only one that an exported model takes."""
     fixed = None
     if isinstance(model, Artifact):
         # A row and a column are put before mosaics of another phase, and before flipped ones.
         fixed = model.tiling(margin=task.name == "demosaic" and (args.self_ensemble or cfa != "GRBG"))
-    return fixed or Tiling(args.tile, args.overlap)
+    if fixed and (args.tile or args.overlap) is not None:
+        raise InputError(f"{args.model}: its tiles have a fixed size; leave --tile and --overlap out")
+    return fixed or asked
 
 
 def _predictor(args, model, task, level):
@@ -140,7 +146,7 @@ def _predictor(args, model, task, level):
 
 def run_evaluate(args) -> int:
     """Measure a model, or the degraded input."""
-    tiling, task = Tiling(args.tile, args.overlap), get_task(args.task)
+    tiling, task = _asked_tiling(args), get_task(args.task)
     if args.self_ensemble and not args.model:
         raise InputError("--self-ensemble needs --model")
     level = _single_level(args, task)
@@ -151,7 +157,7 @@ def run_evaluate(args) -> int:
     if args.model:
         model = _open_model(args.model)
         _, levels = trained_task(model, args.model, args.task)
-        tiling = _tiling(args, model, task)
+        tiling = _tiling(args, model, task, tiling)
         level = _level(args, task, levels)
         predict = _predictor(args, model, task, level)
     for report in reports:

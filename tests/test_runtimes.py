@@ -140,13 +140,21 @@ class TestCommandLine:
         model, path = export
         pixels = np.random.default_rng(0).integers(0, 256, (21, 43, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "photo.png")
-        tile = ("--tile", "16", "--overlap", "4")
+        fixed = load_artifact(path).tiling()
+        tile = () if fixed else ("--tile", "16", "--overlap", "4")
         level = ("--level", "25") if model.conditional else ()
         out = tmp_path / "out.png"
         assert main(["restore", str(tmp_path / "photo.png"), "-o", str(out), "--model", str(path), *tile, *level]) == 0
-        tiling = load_artifact(path).tiling() or Tiling(16, 4)
+        tiling = fixed or Tiling(16, 4)
         expected = restore(model_predictor(model, 25 / 255), pixels, model.scale, tiling)
         assert np.abs(np.asarray(Image.open(out)).astype(int) - expected).max() <= 1
+
+    @pytest.mark.parametrize("option", ["--tile", "--overlap"])
+    def test_a_fixed_tile_cannot_be_changed(self, exports, tmp_path, capsys, option):
+        Image.new("RGB", (20, 20)).save(tmp_path / "photo.png")
+        path = str(exports["tflite"][1])
+        assert main(["restore", str(tmp_path / "photo.png"), "-o", "out.png", "--model", path, option, "32"]) == 2
+        assert "leave --tile and --overlap out" in capsys.readouterr().err
 
     def test_evaluate_and_self_ensemble(self, exports, tmp_path, capsys):
         pixels = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)

@@ -139,7 +139,7 @@ class TestQuantization:
     @pytest.mark.parametrize("kind", ["demosaic", "sr paper"])
     def test_int8_leaves_the_ends_in_float16(self, kind):
         content = converted(kind)[1]
-        weights = self.weights(quantization.quantize(content, quantization.INT8, (), False))
+        weights = self.weights(quantization.quantize(content, quantization.INT8_RECIPES[2], (), False))
         assert len(weights) == count_operators(content)["CONV_2D"] + count_operators(content)["TRANSPOSE_CONV"]
         in_float16 = {name for name, kind in weights.items() if kind == "FLOAT16"}
         upsampling = {"upsample_0"} if kind == "sr paper" else set()
@@ -150,7 +150,11 @@ class TestQuantization:
     @pytest.mark.parametrize(
         "recipe, size, error",
         # Measured: size 0.29 to 0.55 of float32 (biases and names weigh more in a small network); errors 0.0004, 0.02.
-        [(quantization.FLOAT16, 0.65, 2e-3), (quantization.DYNAMIC, 0.5, 0.1), (quantization.INT8, 0.5, 0.1)],
+        [
+            (quantization.FLOAT16, 0.65, 2e-3),
+            (quantization.DYNAMIC, 0.5, 0.1),
+            (quantization.INT8_RECIPES[-1], 0.5, 0.1),
+        ],
     )
     def test_smaller_and_close(self, recipe, size, error):
         content = converted("demosaic")[1]
@@ -159,6 +163,22 @@ class TestQuantization:
         image = random_image()
         difference = np.abs(make_tflite_runner(small)(image) - make_tflite_runner(content)(image)).max()
         assert 0 < difference < error
+
+    def test_the_fastest_recipe_that_is_good_enough_is_chosen(self, photographs):
+        content, recipes = converted("demosaic")[1], quantization.INT8_RECIPES
+        patches = quantization.cut_patches(sorted(photographs.iterdir()), TASKS["demosaic"], (0, 0), TILE, 6)
+        models = {recipe.name: quantization.quantize(content, recipe, (), False) for recipe in recipes}
+
+        def psnr_of(model):
+            images = [np.rint(np.clip(make_tflite_runner(model)(p.degraded)[0], 0, 1) * 255) for p in patches]
+            errors = [np.mean((image - p.clean) ** 2) for image, p in zip(images, patches, strict=True)]
+            return np.mean(10 * np.log10(255**2 / np.array(errors)))
+
+        losses = [psnr_of(content) - psnr_of(models[recipe.name]) for recipe in recipes]
+        for wanted in sorted(losses):
+            first = next(recipe for recipe, loss in zip(recipes, losses, strict=True) if loss <= wanted)
+            assert quantization.choose_int8(content, models, patches, 2 * wanted + 1e-6) == first
+        assert quantization.choose_int8(content, models, patches, -10) == recipes[int(np.argmin(losses))]
 
     def test_static_ranges_come_from_the_patches(self, photographs):
         files = sorted(photographs.iterdir())
