@@ -1,5 +1,6 @@
 # `make train` learns demosaicing on scikit-image's photographs; `make test` runs the tests;
-# `make export MODEL=runs/demo` writes and verifies every artifact of a model.
+# `make export MODEL=runs/demo` writes and verifies every artifact of a model; `make results DATA=TEST_SETS` measures the
+# bundled networks on the paper's test sets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +9,7 @@ OUTPUT ?= artifacts
 # What artifacts are verified on; the default is scikit-image's cat.
 DATA ?= $$($(BIN)/python -c "import skimage.data as d, os; print(os.path.dirname(d.__file__))")/chelsea.png
 
-.PHONY: train test export lint clean
+.PHONY: train test export results lint clean
 
 train: $(VENV)/.installed-train
 	$(BIN)/python training/train.py --task demosaic --steps 750 --batch-size 8 --validate-every 250 --run-dir runs/demo
@@ -21,6 +22,9 @@ export: $(VENV)/.installed-export
 	$(BIN)/python export/export_tflite.py --model $(MODEL) --output $(OUTPUT)/tflite
 	$(BIN)/python export/export_onnx.py --model $(MODEL) --output $(OUTPUT)/model.onnx
 	$(BIN)/python export/verify.py --model $(MODEL) --artifacts $(OUTPUT) --data $(DATA)
+
+results: $(VENV)/.installed-train
+	$(BIN)/python benchmarks/results.py --data $(DATA) $(if $(ENSEMBLE),--self-ensemble)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

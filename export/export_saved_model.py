@@ -92,10 +92,8 @@ def _serving_apis():
 
 
 def _default_photograph():
-    try:
-        import skimage.data
-    except ImportError as error:
-        raise InputError("give --image, a photograph to compare the export with the Keras model on") from error
+    import skimage.data
+
     return Path(skimage.data.__file__).parent / "chelsea.png"
 
 

@@ -96,10 +96,8 @@ def _build_parser():
 
 
 def _default_photographs():
-    try:
-        import skimage.data
-    except ImportError as error:
-        raise InputError("give --calibration, a folder of photographs to measure the variants on") from error
+    import skimage.data
+
     names = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
     return [Path(skimage.data.__file__).parent / name for name in names]
 

@@ -26,7 +26,7 @@ from rnan_tf.errors import JobError, command
 from rnan_tf.files import write_atomically
 from rnan_tf.images import Photo, list_images, write_photo
 from rnan_tf.inference import Tiling, model_predictor, restore
-from rnan_tf.loading import load_model, trained_task
+from rnan_tf.loading import find_model, load_model, trained_task
 from rnan_tf.metrics import psnr, score
 from rnan_tf.tasks import Task
 
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     level = task.parse_level(args.level)[0] if args.level else min(max(task.default_level, low), high)
     files = list_images(args.data)
     loaded = [artifacts.load(path, level) for path in artifacts.find_artifacts(args.artifacts)]
-    rows, crops = measure(model, Path(args.model), loaded, task, level, files, args.tile)
+    rows, crops = measure(model, find_model(args.model), loaded, task, level, files, args.tile)
     report = {"task": task.name, "level": level, "tile": args.tile, "images": len(files)}
     report["rows"] = [{**asdict(row), "passes": row.passes} for row in rows]
     write_atomically(args.artifacts / "report.json", json.dumps(report, indent=2).encode())
@@ -116,7 +116,7 @@ def measure(model, source: Path, loaded, task: Task, level: float, files, tile: 
 
     Args:
         model: the Keras model.
-        source: its file or run folder.
+        source: its file.
         loaded: `artifacts.Artifact`s.
         task: what it restores.
         level: at which level.
@@ -126,7 +126,6 @@ def measure(model, source: Path, loaded, task: Task, level: float, files, tile: 
     Returns:
         (rows, the Keras model's first; crops side by side, (H, W, 3) uint8).
     """
-    source = source / "best.keras" if source.is_dir() else source
     keras_predict = model_predictor(model, level / 255)
     predictors = {source.name: keras_predict, **{artifact.name: artifact.predict for artifact in loaded}}
     rows = [Row(source.name, source.stat().st_size / 1e6)]

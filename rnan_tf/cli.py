@@ -29,10 +29,13 @@ def build_parser() -> Parser:
     add.add_argument("photos", nargs="+", metavar="PHOTO", help="files, folders or globs")
     add.add_argument("-o", "--output", required=True, metavar="OUT", help="a file for one photograph, else a folder")
     add.add_argument(
-        "--model", required=True, metavar="M", help="a .keras, .tflite or .onnx file or the folder of a training run"
+        "--model",
+        metavar="M",
+        help="a .keras, .tflite or .onnx file, the folder of a training run or a bundled network's name; "
+        "default: the bundled one for --task",
     )
     add.add_argument("--task", choices=TASK_NAMES, help="default: what the model was trained for")
-    add.add_argument("--level", help="noise sigma (0-255 scale), for a model that was trained for a range")
+    add.add_argument("--level", help="noise sigma (0-255 scale), or auto: estimate it (auto); for sr the scale (2)")
     add.add_argument(
         "--cfa", type=str.upper, choices=CFA_NAMES, default="GRBG", help="a mosaic's colours at (0,0) (0,1) (1,0) (1,1)"
     )
@@ -42,7 +45,7 @@ def build_parser() -> Parser:
     add.add_argument("--task", required=True, choices=TASK_NAMES)
     add.add_argument("--level", help="noise sigma, JPEG quality or scale")
     add.add_argument("--data", required=True, nargs="+", help="clean images: files, folders or globs")
-    add.add_argument("--model", metavar="M", help="default: measure the degraded input")
+    add.add_argument("--model", metavar="M", help="as for restore; default: measure the degraded input")
     add.add_argument("--seed", type=int, default=0, help="of the noise")
     add.add_argument("--json", metavar="FILE", help="write the result here")
     add.add_argument("--csv", metavar="FILE", help="write a row for each image here")
@@ -55,7 +58,9 @@ def build_parser() -> Parser:
     add.add_argument("--level", help="record the level it was trained for")
 
     add = commands.add_parser("info", help="what a model is and how it was trained")
-    add.add_argument("model", metavar="M", help="a .keras file or the folder of a training run")
+    add.add_argument(
+        "model", nargs="?", metavar="M", help="a .keras file, a run's folder, a bundled network; default: list those"
+    )
     return parser
 
 

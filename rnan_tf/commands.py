@@ -11,9 +11,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from rnan_tf.bundled import bundled_name, read_manifest
 from rnan_tf.convert import load_reference
 from rnan_tf.data import read_clean
 from rnan_tf.errors import InputError, JobError, is_out_of_memory
+from rnan_tf.estimation import estimate_noise
 from rnan_tf.evaluation import evaluate
 from rnan_tf.files import make_folder, write_atomically
 from rnan_tf.images import EXTENSIONS, check_writable, list_images, read_photo, write_photo
@@ -32,13 +34,12 @@ def run_restore(args) -> int:
     tiling = _asked_tiling(args)  # wrong use is reported before a model is loaded
     files = list_images(args.photos)
     targets = _targets(files, args.output)
+    args.model = args.model or _bundled_for(args)
     model = _open_model(args.model)
     task, levels = trained_task(model, args.model, args.task)
     tiling = _tiling(args, model, task, tiling, args.cfa)
-    level = _level(args, task, levels)
-    if model.conditional and args.level is None:
-        print(f"level {level:g} ({task.level_name}), as none was given")
-    predict = _predictor(args, model, task, level)
+    estimates = model.conditional and args.level in (None, "auto")
+    level = None if estimates else _level(args, task, levels)
     make_folder(targets[0].parent)
     failed = 0
     for number, (file, target) in enumerate(zip(files, targets, strict=True), 1):
@@ -46,6 +47,10 @@ def run_restore(args) -> int:
         try:
             photo = read_photo(file)
             check_writable(target, photo)
+            if estimates:
+                level = min(max(estimate_noise(photo.pixels), levels[0]), levels[1])
+                print(f"{task.level_name} {level:.1f}, estimated")
+            predict = _predictor(args, model, task, level)
             photo = restore_photo(photo, task, predict, model.scale, tiling, args.cfa, progress=True)
             write_photo(target, photo)
         except Exception as error:
@@ -54,6 +59,13 @@ def run_restore(args) -> int:
     if failed and len(files) > 1:
         print(f"error: {failed} of {len(files)} photographs could not be restored", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _bundled_for(args):
+    if not args.task:
+        raise InputError("give --task, whose bundled network is taken then, or --model")
+    task = get_task(args.task)
+    return bundled_name(task, _single_level(args, task) if task.name == "sr" else 0)
 
 
 def _report(error, file, tile, alone):
@@ -99,6 +111,8 @@ def _keep_inputs(outputs, inputs):
 def _level(args, task, levels):
     """Return the single level to work at."""
     low, high = levels
+    if args.level == "auto":
+        raise InputError(f"{args.model}: is not told the level, which has not to be estimated; leave --level out")
     if args.level is None:
         return min(max(task.default_level, low), high)
     level = _single_level(args, task)
@@ -223,7 +237,11 @@ def run_convert(args) -> int:
 
 
 def run_info(args) -> int:
-    """Print what a model is."""
+    """Print what a model is, or the bundled networks."""
+    if args.model is None:
+        for name, entry in read_manifest().items():
+            print(f"{name:13s} validation {entry['validation_psnr']:.2f} dB, {entry['hours']} h of training")
+        return 0
     for heading, text in describe(load_model(args.model)).items():
         print(f"{heading:15s} {text}")
     return 0

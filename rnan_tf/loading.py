@@ -1,4 +1,4 @@
-"""Load a model by what the user calls it, a `.keras` file or a run folder, and save one."""
+"""Load a model by what the user calls it, a `.keras` file, a run folder or a bundled network, and save one."""
 
 import json
 import warnings
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 
+from rnan_tf.bundled import bundled_path, read_manifest
 from rnan_tf.errors import InputError
 from rnan_tf.files import replacing
 from rnan_tf.model import RNAN
@@ -17,15 +18,16 @@ def load_model(source: str | Path) -> RNAN:
     """Load a trained model without running code from its file.
 
     Args:
-        source: a `.keras` file, or the folder of a training run, whose `best.keras` is taken.
+        source: see `find_model`.
 
     Returns:
         The model in float32, for images of any size.
 
     Raises:
         InputError: there is no such model, or it is not an RNAN.
+        JobError: a bundled network is damaged.
     """
-    path = _find(source)
+    path = find_model(source)
     try:
         class_name = _class_name(path)
         with warnings.catch_warnings():
@@ -46,14 +48,29 @@ def load_model(source: str | Path) -> RNAN:
     return model.rebuild(input_size=None, dtype="float32")
 
 
-def _find(source):
+def find_model(source: str | Path) -> Path:
+    """Return the file of a model.
+
+    Args:
+        source: a `.keras` file, the folder of a training run, whose `best.keras` is taken, or the name of a bundled
+            network; a file or folder of that name comes first.
+
+    Raises:
+        InputError: there is no such model.
+        JobError: a bundled network is damaged.
+    """
     path = Path(source)
+    if not path.exists() and (bundled := bundled_path(str(source))):
+        return bundled
     if path.is_dir():
         path = path / "best.keras"
         if not path.is_file():
             raise InputError(f"{source}: no best.keras in this folder; is it the --run-dir of a training run?")
     if not path.is_file():
-        raise InputError(f"{source}: no such model; give a .keras file or the folder of a training run")
+        raise InputError(
+            f"{source}: no such model; give a .keras file, the folder of a training run, or one of the bundled "
+            f"networks: {', '.join(read_manifest()) or 'none in this version'}"
+        )
     if path.suffix != ".keras":
         raise InputError(f"{source}: not a .keras file; PyTorch checkpoints go through `rnan-tf convert` first")
     return path

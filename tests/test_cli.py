@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import resource
 import shutil
 import subprocess
@@ -213,18 +214,26 @@ class TestRestore:
         assert rnan_tf("restore a.png -o b.png --model M/untold.keras --task denoise")[0] == 0
 
     def test_the_level_that_is_used(self, rnan_tf):
-        save("a.png", to16(RGB[..., 0]))
-        restored = []
-        for level, said in (
-            ("", ["level 50 (noise sigma), as none was given"]),
-            (" --level 50", []),
-            (" --level 7", []),
-        ):
-            code, out, _ = rnan_tf(f"restore a.png -o b.png --model M/denoise.keras{level}")
-            assert code == 0 and out[:-1] == said
-            restored.append(read_photo("b.png").pixels)
-        np.testing.assert_array_equal(restored[0], restored[1])
-        assert np.any(restored[0] != restored[2])
+        pixels = np.random.default_rng(0).normal(128, 20, (64, 64, 3)).round().clip(0, 255).astype(np.uint8)
+        save("a.png", pixels)
+        restored = {}
+        for level in ("", "auto", "19", "60"):
+            code, out, _ = rnan_tf(f"restore a.png -o b.png --model M/denoise.keras {level and '--level ' + level}")
+            restored[level] = read_photo("b.png").pixels.astype(int)
+            said = re.findall(r"^noise sigma (.+), estimated$", "\n".join(out), re.MULTILINE)
+            assert code == 0 and len(said) == (level in ("", "auto"))
+            assert all(18 < float(sigma) < 22 for sigma in said)
+        np.testing.assert_array_equal(restored[""], restored["auto"])
+        nearer, farther = (np.abs(restored["auto"] - restored[level]).mean() for level in ("19", "60"))
+        assert nearer < farther
+
+    def test_an_estimate_stays_within_what_the_model_knows(self, rnan_tf):
+        save("a.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+        assert "noise sigma 60.0, estimated" in rnan_tf("restore a.png -o b.png --model M/denoise.keras")[1]
+
+    def test_auto_is_for_models_that_are_told_the_level(self, refused):
+        save("a.png")
+        refused("restore a.png -o b.png --model M/demosaic.keras --level auto", 2, "leave --level out")
 
     def test_a_result_is_written_over_an_older_one(self, rnan_tf):
         save("a.png")

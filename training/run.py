@@ -1,5 +1,6 @@
 """A training run: data, model and callbacks put together, from wherever its folder says it is."""
 
+import subprocess
 from pathlib import Path
 
 import keras
@@ -142,6 +143,7 @@ def build_model(config: TrainConfig, spec: PatchSpec) -> RNAN:
         "loss": config.loss,
         "seed": config.seed,
         "version": rnan_tf.__version__,
+        "code": code_version(),
     }
     positions = (config.patch_size // PRESETS[config.model].get("space_to_depth", 1)) ** 2
     model = RNAN.from_preset(
@@ -159,6 +161,15 @@ def build_model(config: TrainConfig, spec: PatchSpec) -> RNAN:
         model = model.rebuild(**{key: start.get_config()[key] for key in ("normalize_over", "value_range")})
         take_weights(model, start, config.init)
     return model
+
+
+def code_version() -> str | None:
+    """Return the commit of the training code, marked where files differ from it; None outside a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def take_weights(model: RNAN, start: RNAN, name: str) -> None:

@@ -1,0 +1,207 @@
+"""Measure the bundled networks on the paper's test sets: `python benchmarks/results.py --data TEST_SETS`.
+
+TEST_SETS is a folder with Kodak24/, CBSD68/, BSD68/, Classic5/, Set5/ and Set14/. Prints the table and writes
+docs/results.md. Every measurement is kept in docs/results.json as soon as it is made, with the network's sha256: run
+again, it goes on where it was, and measures what has changed.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from rnan_tf.quiet import import_tensorflow
+
+import_tensorflow()
+
+import numpy as np
+import skimage.data
+from tqdm import tqdm
+
+from rnan_tf.bundled import FOLDER, bundled_name, read_manifest
+from rnan_tf.cli import Parser
+from rnan_tf.data import read_clean
+from rnan_tf.errors import InputError, command
+from rnan_tf.evaluation import evaluate
+from rnan_tf.files import write_atomically
+from rnan_tf.images import Photo, list_images, write_photo
+from rnan_tf.inference import model_predictor, restore, self_ensemble
+from rnan_tf.loading import load_model
+from rnan_tf.tasks import get_task
+from training.report import panel
+
+STORE = ROOT / "docs" / "results.json"
+PAGE = ROOT / "docs" / "results.md"
+# (task, test set) -> {level: (the paper's RNAN, then the rivals that it prints)}; PSNR, dB.
+PUBLISHED = {
+    ("denoise", "Kodak24"): {
+        10: ("37.24", "DnCNN 36.98, CBM3D 36.57"),
+        30: ("31.86", "DnCNN 31.39, CBM3D 30.89"),
+        50: ("29.58", "DnCNN 29.16, CBM3D 28.63"),
+        70: ("28.16", "DnCNN 27.64, CBM3D 27.27"),
+    },
+    ("denoise", "CBSD68"): {
+        10: ("36.43", "DnCNN 36.31"),
+        30: ("30.63", "DnCNN 30.40"),
+        50: ("28.27", "DnCNN 28.01, CBM3D 27.38"),
+        70: ("26.83", "DnCNN 26.56"),
+    },
+    ("denoise-gray", "BSD68"): {
+        10: ("34.04", "DnCNN 33.88, BM3D 33.31"),
+        30: ("28.61", "DnCNN 28.36, BM3D 27.76"),
+        50: ("26.48", "DnCNN 26.23, BM3D 25.62"),
+        70: ("25.18", "DnCNN 24.90, BM3D 24.44"),
+    },
+    ("demosaic", "Kodak24"): {0: ("43.09", "IRCNN 40.41")},
+    ("demosaic", "CBSD68"): {0: ("42.50", "IRCNN 39.96")},
+    ("jpeg", "Classic5"): {
+        10: ("29.96", "DnCNN 29.40, ARCNN 29.04"),
+        20: ("32.11", "DnCNN 31.63, ARCNN 31.16"),
+        30: ("33.38", "DnCNN 32.91, ARCNN 32.52"),
+        40: ("34.27", "DnCNN 33.77, ARCNN 33.34"),
+    },
+    ("sr", "Set5"): {2: ("38.17", "EDSR 38.11"), 3: ("", ""), 4: ("32.49", "EDSR 32.46")},
+    ("sr", "Set14"): {2: ("33.87", "EDSR 33.92"), 3: ("", ""), 4: ("28.83", "EDSR 28.80")},
+}
+# What the page's crops are of: photographs of scikit-image, which no network was trained on.
+CROPS = (("denoise", 30), ("denoise-gray", 30), ("demosaic", 0), ("jpeg", 10), ("sr", 2), ("sr", 4))
+CROP_PHOTOGRAPH = "coffee.png"
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    """Read the command line, measure what is missing, print and write the table."""
+    parser = Parser(prog="results.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, type=Path, help="the folder that holds the test sets")
+    parser.add_argument(
+        "--self-ensemble", nargs="*", metavar="SET", help="also over 8 turns and flips, 8 times slower; only these sets"
+    )
+    args = parser.parse_args(argv)
+    store = json.loads(STORE.read_text()) if STORE.exists() else {}
+    ensembles = args.self_ensemble if args.self_ensemble is not None else []
+    every_set = args.self_ensemble == []
+    for use_ensemble in (False, True):
+        for (task, test_set), levels in PUBLISHED.items():
+            if not use_ensemble or every_set or test_set in ensembles:
+                for level in levels:
+                    measure(store, task, test_set, level, use_ensemble, args.data)
+    make_crops()
+    page = as_page(store)
+    write_atomically(PAGE, page.encode())
+    print(page)
+    return 0
+
+
+def measure(store: dict, task_name: str, test_set: str, level: int, use_ensemble: bool, data: Path) -> None:
+    """Measure a network on a test set, if there is one and it has not been measured; write `STORE`.
+
+    Args:
+        store: see `key`; receives the result.
+        task_name: the task.
+        test_set: the folder's name.
+        level: the level.
+        use_ensemble: whether to average over turns and flips.
+        data: the folder that holds the test sets.
+
+    Raises:
+        InputError: a test set is missing.
+    """
+    task = get_task(task_name)
+    entry = _entry(task, level)
+    if entry is None or key(entry, test_set, level, use_ensemble) in store:
+        return
+    if not (data / test_set).is_dir():
+        raise InputError(f"{data / test_set}: no such test set")
+    files = list_images([data / test_set])
+    model = load_model(FOLDER / entry["file"])
+    predict = model_predictor(model, level / 255)
+    predict = self_ensemble(predict, is_mosaic=task_name == "demosaic") if use_ensemble else predict
+    start = time.perf_counter()
+    name = f"{task_name} {level or ''} {test_set}{' self-ensemble' if use_ensemble else ''}"
+    images = ((file.name, read_clean(file, task, level)) for file in tqdm(files, desc=name, unit="image", leave=False))
+    mean = evaluate(images, task, level, predict)["mean"]
+    degraded = evaluate(((file.name, read_clean(file, task, level)) for file in files), task, level)["mean"]
+    store[key(entry, test_set, level, use_ensemble)] = {
+        **{metric: round(value, 4) for metric, value in mean.items()},
+        "input_psnr": round(degraded["psnr"], 4),
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+    write_atomically(STORE, (json.dumps(store, indent=1) + "\n").encode())
+
+
+def key(entry: dict, test_set: str, level: int, use_ensemble: bool) -> str:
+    """Return what a measurement is stored under."""
+    return f"{entry['sha256'][:16]} {test_set} {level}{' self-ensemble' if use_ensemble else ''}"
+
+
+def _entry(task, level):
+    """Return the manifest's entry of the network for a task, or None if none is bundled."""
+    try:
+        return read_manifest()[bundled_name(task, level)]
+    except InputError:
+        return None
+
+
+def make_crops() -> None:
+    """Write before/after/truth pictures into docs/images."""
+    photograph = Path(skimage.data.__file__).parent / CROP_PHOTOGRAPH
+    for task_name, level in CROPS:
+        task = get_task(task_name)
+        entry = _entry(task, level)
+        if entry is None:
+            continue
+        clean = read_clean(photograph, task, level)[100:340, 120:440]
+        degraded = task.degraded(clean, (0, 0), level)
+        predict = model_predictor(load_model(FOLDER / entry["file"]), level / 255)
+        restored = restore(predict, degraded, task.scale(level))
+        picture = np.ascontiguousarray(panel(task.baseline(degraded, level), restored, clean))
+        write_photo(_crop_path(task_name, level), Photo(picture, None, None, "PNG"))
+
+
+def _crop_path(task_name, level):
+    return PAGE.parent / "images" / f"results-{task_name}{f'-{level}' if level else ''}.png"
+
+
+def as_page(store: dict) -> str:
+    """Return the page's Markdown."""
+    lines = [
+        "# Results",
+        "",
+        "The bundled `rnan_lite` networks on whole test sets, by the paper's protocol, beside what the paper prints",
+        "(its RNAN has four times their parameters, at full resolution). PSNR in dB, SSIM in brackets; `+` is the",
+        "self-ensemble over 8 turns and flips. Nothing was chosen by these numbers. Written by",
+        "`make results DATA=TEST_SETS`, with `ENSEMBLE=1` also the `+` column.",
+        "",
+        "| task | level | test set | input | `rnan_lite` | `rnan_lite`+ | RNAN (paper) | rivals (paper) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for (task_name, test_set), levels in PUBLISHED.items():
+        for level, (paper, rivals) in levels.items():
+            entry = _entry(get_task(task_name), level)
+            found = [store.get(key(entry, test_set, level, ensemble)) if entry else None for ensemble in (False, True)]
+            ours = [f"{row['psnr']:.2f} ({row['ssim']:.4f})" if row else "not measured" for row in found]
+            before = f"{found[0]['input_psnr']:.2f}" if found[0] else ""
+            lines.append(
+                f"| {task_name} | {level or ''} | {test_set} | {before} | {ours[0]} | {ours[1]} | {paper} | {rivals} |"
+            )
+    lines += ["", "## The networks", "", "| name | validation PSNR | hours of training | code |", "|---|---|---|---|"]
+    for name, entry in read_manifest().items():
+        at = f" at {entry['validation_level']:g}" if entry["validation_level"] else ""
+        lines.append(
+            f"| `{name}` | {entry['validation_psnr']:.2f} dB{at}, {entry['validation_photographs']} photographs | "
+            f"{entry['hours']} | {entry['code']} |"
+        )
+    lines += ["", "Their commands (run on 2 cores that other jobs shared):", "", "```sh"]
+    lines += dict.fromkeys(line for entry in read_manifest().values() for line in entry["commands"])
+    lines += ["```", "", "## Before, after, truth", "", f"scikit-image's `{CROP_PHOTOGRAPH}`, degraded on purpose.", ""]
+    for task_name, level in CROPS:
+        if _crop_path(task_name, level).exists():
+            lines += [f"{task_name} {level or ''}".strip(), "", f"![](images/{_crop_path(task_name, level).name})", ""]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

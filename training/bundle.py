@@ -1,0 +1,115 @@
+"""Put the best network of a finished run among the bundled ones: `python training/bundle.py --run runs/denoise`.
+
+Writes rnan_tf/weights/NAME.keras with float16 weights, and what is known about it into rnan_tf/weights/manifest.json.
+"""
+
+import dataclasses
+import hashlib
+import json
+import shlex
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from rnan_tf.quiet import import_tensorflow
+
+import_tensorflow()
+
+from rnan_tf import bundled
+from rnan_tf.cli import Parser
+from rnan_tf.data import read_images
+from rnan_tf.errors import InputError, JobError, command
+from rnan_tf.evaluation import evaluate
+from rnan_tf.files import make_folder, replacing, write_atomically
+from rnan_tf.inference import model_predictor
+from rnan_tf.loading import load_model, save_model, trained_task
+from training.config import TrainConfig
+from training.prepare_data import training_files
+
+# What float16 storage may cost on the validation photographs, dB.
+FLOAT16_TOLERANCE = 0.01
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    """Read the command line, store the network, and print its manifest entry."""
+    parser = Parser(prog="bundle.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--run", required=True, type=Path, help="the folder of a finished training run")
+    run_dir = parser.parse_args(argv).run
+    model = load_model(run_dir)
+    task, levels = trained_task(model, run_dir)
+    chain = read_chain(run_dir)
+    config = chain[-1][1]
+    name = f"sr-x{model.scale}" if task.name == "sr" else task.name
+    make_folder(bundled.FOLDER)
+    target = bundled.FOLDER / f"{name}.keras"
+    level = min(max(task.default_level, levels[0]), levels[1])
+    images = read_images(training_files(config.data, config.val_data)[1], task, level)
+    with replacing(target) as temporary:
+        save_model(model.rebuild(dtype="float16"), temporary)
+        scores = [measure(each, images, task, level) for each in (model, load_model(temporary))]
+        if not scores[0] - scores[1] <= FLOAT16_TOLERANCE:
+            raise JobError(f"{target}: float16 weights lose {scores[0] - scores[1]:.3f} dB; not written")
+    entry = {
+        "file": target.name,
+        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        "task": task.name,
+        "level": list(levels) if task.level_name else None,
+        "code": model.metadata.get("code"),
+        "commands": [as_command(folder, config) for folder, config in chain],
+        "data": [Path(path).name for path in config.data],
+        "hours": round(sum(hours(folder) for folder, _ in chain), 2),
+        "validation_photographs": len(images),
+        "validation_level": level if task.level_name else None,
+        "validation_psnr": round(scores[1], 3),
+        "float16_loss": round(scores[0] - scores[1], 4),
+    }
+    manifest = dict(sorted({**bundled.read_manifest(), name: entry}.items()))
+    write_atomically(bundled.FOLDER / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+    print(json.dumps({name: entry}, indent=2))
+    return 0
+
+
+def measure(model, images, task, level: float) -> float:
+    """Return a model's mean PSNR on clean images, dB."""
+    return evaluate(images, task, level, model_predictor(model, level / 255))["mean"]["psnr"]
+
+
+def read_chain(run_dir: Path) -> list[tuple[Path, TrainConfig]]:
+    """Return the runs that led to a network, the first one first, following `--init`.
+
+    Raises:
+        InputError: a run's folder or configuration is missing.
+    """
+    try:
+        config = TrainConfig(**json.loads((run_dir / "config.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{run_dir}: no run with a readable config.json ({error})") from error
+    if not config.init:
+        return [(run_dir, config)]
+    start = Path(config.init)
+    return [*read_chain(start.parent if start.suffix else start), (run_dir, config)]
+
+
+def as_command(run_dir: Path, config: TrainConfig) -> str:
+    """Return the command line of a run, with the last names of its folders."""
+    words = ["python", "training/train.py"]
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value in (field.default, list(field.default) if isinstance(field.default, tuple) else field.default):
+            continue
+        if field.name == "init":
+            value = f"runs/{Path(value).name}"
+        values = [Path(path).name for path in value] if isinstance(value, (list, tuple)) else [str(value)]
+        words += [f"--{field.name.replace('_', '-')}", *values]
+    return shlex.join([*words, "--run-dir", f"runs/{run_dir.name}"])
+
+
+def hours(run_dir: Path) -> float:
+    """Return the time from a run's first file to its last network, pauses included."""
+    return ((run_dir / "last.keras").stat().st_mtime - (run_dir / "config.json").stat().st_mtime) / 3600
+
+
+if __name__ == "__main__":
+    sys.exit(main())
