@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "rnan_tf/__init__.py").read_text(encoding="utf-8"))[1]
@@ -19,8 +19,8 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=find_packages(include=["rnan_tf", "rnan_tf.*"]),
-    package_data={"rnan_tf": ["weights/*"]},
+    packages=["rnan_tf", "rnan_tf.weights"],
+    package_data={"rnan_tf.weights": ["manifest.json", "*.keras"]},
     python_requires=">=3.10",
     install_requires=[
         "tensorflow>=2.19",

@@ -1,4 +1,4 @@
-"""The wheel holds the library and nothing else, and restores a photograph outside the checkout."""
+"""The wheel holds the library, its weights and nothing else, and restores a photograph outside the checkout."""
 
 import os
 import shutil
@@ -30,7 +30,8 @@ def wheel(tmp_path_factory, request):
 def test_it_holds_the_library_alone(wheel, request):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     sources = request.config.rootpath / "rnan_tf"
-    assert names == {f"rnan_tf/{path.relative_to(sources).as_posix()}" for path in sources.rglob("*.py")}
+    expected = [*sources.rglob("*.py"), *sources.glob("weights/*")]
+    assert names == {f"rnan_tf/{path.relative_to(sources).as_posix()}" for path in expected}
 
 
 def test_it_restores_outside_the_checkout(wheel, tmp_path):
