@@ -54,7 +54,6 @@ FLOAT16 = Recipe("float16 weights", "float16", algorithm="FLOAT_CASTING")
 DYNAMIC = Recipe("convolutions, dynamic, OCTAV weights", "dynamic", "OCTAV")
 # From the fastest to the most careful: what damages the picture most goes to float first.
 INT8_RECIPES = (
-    DYNAMIC,
     Recipe("that, but head, tail, upsampling in float16", "dynamic", "OCTAV", (EDGES,)),
     Recipe("and the last block's last, attention's 1x1", "dynamic", "OCTAV", (EDGES, LAST_BLOCK_END, ATTENTION)),
     Recipe("and every block's last", "dynamic", "OCTAV", (EDGES, BLOCK_ENDS, ATTENTION)),
@@ -63,6 +62,7 @@ FRONTIER = (
     Recipe("every operator, static", "static", operators=("*",)),
     Recipe("convolutions, static", "static"),
     Recipe("convolutions, dynamic", "dynamic"),
+    DYNAMIC,
     *INT8_RECIPES,
 )
 

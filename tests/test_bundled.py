@@ -70,6 +70,32 @@ def test_info_lists_the_networks(shelf, capsys):
     assert capsys.readouterr().out == "sr-x2         validation 30.00 dB, 1 h of training\n"
 
 
+def test_results_are_kept_and_written_as_a_page(shelf, tmp_path, monkeypatch, capsys):
+    from benchmarks import results
+
+    manifest = json.loads((shelf / "manifest.json").read_text())
+    manifest["sr-x2"] |= {"validation_level": 2, "validation_photographs": 8, "code": "abc", "commands": ["train"]}
+    (shelf / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "sets" / "Set5").mkdir(parents=True)
+    Image.fromarray(skimage.data.astronaut()[CROP]).save(tmp_path / "sets" / "Set5" / "a.png")
+    monkeypatch.setattr(results, "FOLDER", shelf)
+    monkeypatch.setattr(results, "STORE", tmp_path / "results.json")
+    monkeypatch.setattr(results, "PAGE", tmp_path / "results.md")
+    monkeypatch.setattr(results, "PUBLISHED", {("sr", "Set5"): {2: ("38.17", "EDSR 38.11"), 3: ("", "")}})
+    monkeypatch.setattr(results, "CROPS", ())
+    assert results.main(["--data", "sets"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "--task", "sr", "--data", "sets/Set5", "--model", "sr-x2"]) == 0
+    psnr, _, ssim = capsys.readouterr().out.splitlines()[-1].split()[1:]
+    page = (tmp_path / "results.md").read_text()
+    assert f"| {psnr} ({ssim}) | not measured | 38.17 | EDSR 38.11 |" in page
+    assert "| sr | 3 | Set5 |  | not measured | not measured |" in page
+    monkeypatch.setattr(results, "evaluate", None)  # a second run has nothing to measure
+    assert results.main(["--data", "sets"]) == 0
+    assert results.main(["--data", "sets", "--self-ensemble", "Set14"]) == 0
+    assert (tmp_path / "results.md").read_text() == page
+
+
 def test_each_entry_says_how_it_was_made():
     for name, entry in bundled.read_manifest().items():
         assert bundled.bundled_path(name).stat().st_size < 5e6, name

@@ -11,10 +11,12 @@ import skimage.data
 import skimage.metrics
 from PIL import Image
 
+from rnan_tf import bundled
 from rnan_tf.inference import model_predictor, restore
 from rnan_tf.loading import load_model
 from rnan_tf.presets import PRESETS
 from rnan_tf.tasks import get_task
+from training import bundle
 from training.callbacks import ProgressBar
 from training.optimization import WarmupThenHalve, psnr
 from training.train import main
@@ -174,6 +176,21 @@ def test_a_run_folder_below_a_file_fails_with_1(photographs, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert train(photographs, tmp_path / "file" / "run", "--steps", "1") == 1
     assert "cannot be made" in capsys.readouterr().err
+
+
+def test_a_runs_best_network_is_bundled(photographs, uninterrupted, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bundled, "FOLDER", tmp_path / "weights")
+    assert bundle.main(["--run", str(uninterrupted)]) == 0
+    entry = bundled.read_manifest()["demosaic"]
+    assert json.loads(capsys.readouterr().out)["demosaic"] == entry
+    stored, best = load_model(bundled.bundled_path("demosaic")), load_model(uninterrupted)
+    for ours, theirs in zip(stored.get_weights(), best.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs.astype(np.float16))
+    assert entry["validation_psnr"] == pytest.approx(best.metadata["validation_psnr"], abs=0.02)
+    assert f"--data {os.path.basename(photographs)} --model rnan_lite --steps 5 --batch-size 2" in entry["commands"][0]
+    assert str(tmp_path.parent) not in json.dumps(entry)
+    assert bundle.main(["--run", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere: no such model" in capsys.readouterr().err
 
 
 def test_the_bars_psnr_is_scikit_images():
