@@ -102,7 +102,12 @@ def read_images(
 
 
 def patch_batches(
-    files: Sequence[Path], spec: PatchSpec, batch_size: int, first_step: int = 0, cache_bytes: float | None = None
+    files: Sequence[Path],
+    spec: PatchSpec,
+    batch_size: int,
+    first_step: int = 0,
+    cache_bytes: float | None = None,
+    part: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Return the training data from a step on.
 
@@ -113,10 +118,12 @@ def patch_batches(
         first_step: where to begin; the batches are those an uninterrupted run would have seen from there on.
         cache_bytes: images are decoded once if they fit into this much memory, else again and again; default: an
             eighth of the machine's, as building the cache takes four times the images' size for a moment.
+        part: (index, count): make only this one of `count` equal slices of each batch, for one of several workers.
 
     Returns:
-        An endless dataset of (x, clean) batches. clean: (batch, clean_size, clean_size, channels) float32; x: the
-        degraded patches (batch, size, size, channels), in `{"image": x, "level": (batch,)}` if `spec.conditional`.
+        An endless dataset of (x, clean) batches of n = `batch_size / count` patches. clean: (n, clean_size, clean_size,
+        channels) float32; x: the degraded patches (n, size, size, channels), in `{"image": x, "level": (n,)}` if
+        `spec.conditional`.
 
     Raises:
         InputError: no file is an image that can be read and is as large as a patch.
@@ -125,13 +132,13 @@ def patch_batches(
         cache_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 8
     images = read_images(files, spec.task, spec.level[0], spec.clean_size, cache_bytes)
     if images is None:
-        patches = _streamed_patches(files, spec, batch_size, first_step)
+        patches = _streamed_patches(files, spec, batch_size, first_step, part)
     else:
-        patches = _cached_patches([image for _, image in images], spec, first_step * batch_size)
+        patches = _cached_patches([image for _, image in images], spec, _numbers(first_step, batch_size, part))
     # Patches are small: one thread each, many at a time, instead of many threads for the operations of one.
     options = tf.data.Options()
     options.threading.max_intra_op_parallelism = 1
-    batches = patches.batch(batch_size, drop_remainder=True).map(_as_floats(spec))
+    batches = patches.batch(batch_size // part[1], drop_remainder=True).map(_as_floats(spec))
     return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
@@ -155,7 +162,7 @@ def _nothing_usable(files, min_size):
     )
 
 
-def _cached_patches(images, spec, first):
+def _cached_patches(images, spec, numbers):
     """Patches of images in memory; an image gives as many as its share of all pixels."""
     sizes = np.array([image.shape[:2] for image in images], np.int64)
     ends = np.cumsum(sizes.prod(axis=1))
@@ -173,10 +180,10 @@ def _cached_patches(images, spec, first):
         rows = tf.reshape(buffer[first_pixel : first_pixel + spec.clean_size * width], (spec.clean_size, width, -1))
         return _pair(rows[:, x : x + spec.clean_size], u, spec, number)
 
-    return _numbers(first).map(patch, num_parallel_calls=tf.data.AUTOTUNE)
+    return numbers.map(patch, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _streamed_patches(files, spec, batch_size, first_step):
+def _streamed_patches(files, spec, batch_size, first_step, part):
     """Patches of images that are decoded when needed: a batch has one patch of each of `batch_size` images.
 
     The parallel interleave decodes ahead: up to three times `batch_size` images are in memory.
@@ -207,13 +214,20 @@ def _streamed_patches(files, spec, batch_size, first_step):
         return tf.data.Dataset.range(PATCHES_PER_DECODE).map(patch)
 
     group, steps_into_group = divmod(first_step, PATCHES_PER_DECODE)
-    decodes = _numbers(group * batch_size)
-    patches = decodes.interleave(patches, cycle_length=batch_size, num_parallel_calls=tf.data.AUTOTUNE)
-    return patches.skip(steps_into_group * batch_size)
+    size = batch_size // part[1]
+    decodes = _numbers(group, batch_size, part)
+    patches = decodes.interleave(patches, cycle_length=size, num_parallel_calls=tf.data.AUTOTUNE)
+    return patches.skip(steps_into_group * size)
 
 
-def _numbers(first):
-    return tf.data.Dataset.range(first, np.iinfo(np.int64).max)
+def _numbers(first_batch, batch_size, part):
+    """Numbers counted through all batches, of those that fall into a part of each."""
+    index, count = part
+    size = batch_size // count
+    numbers = tf.data.Dataset.range(first_batch * size, np.iinfo(np.int64).max)
+    if count == 1:
+        return numbers
+    return numbers.map(lambda k: k // size * batch_size + index * size + k % size)
 
 
 def _uniform(spec, number):
