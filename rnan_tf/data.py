@@ -6,7 +6,7 @@ on where a run was interrupted.
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,14 +132,48 @@ def patch_batches(
         cache_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 8
     images = read_images(files, spec.task, spec.level[0], spec.clean_size, cache_bytes)
     if images is None:
-        patches = _streamed_patches(files, spec, batch_size, first_step, part)
+        patches = _streamed_patches(_reader(files, spec), len(files), spec, batch_size, first_step, part)
     else:
         patches = _cached_patches([image for _, image in images], spec, _numbers(first_step, batch_size, part))
-    # Patches are small: one thread each, many at a time, instead of many threads for the operations of one.
+    batches = patches.batch(batch_size // part[1], drop_remainder=True).map(_as_floats(spec))
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(_options())
+
+
+def served_batches(
+    files: Sequence[str],
+    spec: PatchSpec,
+    batch_size: int,
+    first_step: int,
+    serve: Callable[[tf.data.Dataset], tf.data.Dataset],
+) -> tf.data.Dataset:
+    """Return training data that other processes make, decoding their images again and again.
+
+    Args:
+        files: PNG files of clean images of the task, large enough, under names that those processes see too.
+        spec: what a patch is.
+        batch_size: patches a batch.
+        first_step: batches that the run has had; the data begin with the first images that it has not seen.
+        serve: takes the dataset of the patches, returns one whose elements come from the other processes.
+
+    Returns:
+        What `patch_batches` returns; which patches share a batch depends on the processes.
+    """
+    names = tf.constant([str(file) for file in files])
+
+    def read(index):
+        return tf.io.decode_png(tf.io.read_file(names[index]), channels=spec.task.channels)
+
+    first_step = -(-first_step // PATCHES_PER_DECODE) * PATCHES_PER_DECODE
+    patches = _streamed_patches(read, len(files), spec, batch_size, first_step)
+    served = serve(patches.batch(batch_size, drop_remainder=True).with_options(_options()))
+    return served.map(_as_floats(spec)).prefetch(tf.data.AUTOTUNE)
+
+
+def _options():
+    """Patches are small: one thread each, many at a time, instead of many threads for the operations of one."""
     options = tf.data.Options()
     options.threading.max_intra_op_parallelism = 1
-    batches = patches.batch(batch_size // part[1], drop_remainder=True).map(_as_floats(spec))
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+    return options
 
 
 def _try_read(file, task, level, min_size):
@@ -183,11 +217,8 @@ def _cached_patches(images, spec, numbers):
     return numbers.map(patch, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _streamed_patches(files, spec, batch_size, first_step, part):
-    """Patches of images that are decoded when needed: a batch has one patch of each of `batch_size` images.
-
-    The parallel interleave decodes ahead: up to three times `batch_size` images are in memory.
-    """
+def _reader(files, spec):
+    """Return a graph's function from an index to the clean image."""
 
     def read(index):
         # A damaged file gives the patches of the next readable one.
@@ -198,11 +229,19 @@ def _streamed_patches(files, spec, batch_size, first_step, part):
                 return image
         raise InputError(_nothing_usable(files, spec.clean_size))
 
+    return lambda index: tf.numpy_function(read, [index], tf.uint8, stateful=False)
+
+
+def _streamed_patches(read, count, spec, batch_size, first_step, part=(0, 1)):
+    """Patches of images that are decoded when needed: a batch has one patch of each of `batch_size` images.
+
+    The parallel interleave decodes ahead: up to three times `batch_size` images are in memory.
+    """
+
     def patches(decode_number):
         u = _uniform(spec, -1 - decode_number)  # negative: apart from the patches' own numbers
-        index = tf.cast(u[0] * len(files), tf.int64)
-        image = tf.numpy_function(read, [index], tf.uint8, stateful=False)
-        image = tf.ensure_shape(image, (None, None, spec.task.channels))
+        index = tf.cast(u[0] * count, tf.int64)
+        image = tf.ensure_shape(read(index), (None, None, spec.task.channels))
         group, place = decode_number // batch_size, decode_number % batch_size
 
         def patch(k):

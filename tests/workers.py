@@ -1,9 +1,12 @@
-"""`training/train.py` in a process of its own, with a tiny network, so many logical CPU devices, and a log of the losses.
+"""`training/train.py` in a process of its own: a tiny network, logical CPU devices, a log of what happens.
 
-python tests/workers.py NUMBER_OF_CPUS LOSSES.json [arguments of train.py]
+python tests/workers.py NUMBER_OF_CPUS LOG [arguments of train.py]
+
+LOG.losses gets the loss of every single batch, not the mean of the epoch so far. LOG.writes gets the files of the run
+folder that Python opens for writing, makes, renames or removes.
 """
 
-import json
+import os
 import sys
 from pathlib import Path
 
@@ -20,22 +23,36 @@ from training.train import main
 TINY = {"filters": 8, "num_blocks": 2, "space_to_depth": 2}
 
 
-def log_losses(path: Path) -> None:
-    """Append the loss of every single batch, not the mean of the epoch so far, to a file."""
+def log_losses(path: str) -> None:
     on_train_batch_end = StopOnSignal.on_train_batch_end
 
     def log(self, batch, logs=None):
         on_train_batch_end(self, batch, logs)
-        with path.open("a") as file:
-            print(json.dumps(float(logs["loss"])), file=file)
+        with open(path, "a") as file:
+            print(float(logs["loss"]), file=file)
         self.model.reset_metrics()
 
     StopOnSignal.on_train_batch_end = log
 
 
+def log_writes(path: str, folder: str) -> None:
+    file = open(path, "a", buffering=1)
+
+    def hook(event, arguments):
+        writes = event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.symlink", "os.link")
+        if event == "open":
+            writes = bool((arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+        if writes and str(arguments[0]).startswith(folder):
+            print(event, arguments[0], file=file)
+
+    sys.addaudithook(hook)
+
+
 if __name__ == "__main__":
+    cpus, log, *arguments = sys.argv[1:]
     PRESETS["rnan_lite"] = TINY
     (cpu,) = tf.config.list_physical_devices("CPU")
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * int(sys.argv[1]))
-    log_losses(Path(sys.argv[2]))
-    sys.exit(main(sys.argv[3:]))
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * int(cpus))
+    log_losses(f"{log}.losses")
+    log_writes(f"{log}.writes", arguments[arguments.index("--run-dir") + 1])
+    sys.exit(main(arguments))

@@ -67,7 +67,7 @@ class Validation(keras.callbacks.Callback):
         step = self.progress.step
         between = step % self.every and step != self.last_step
         if between:  # all workers: reading a metric adds up their values
-            self.progress.metrics = [float(value) for value in self.model.metrics_variables]
+            self.progress.metrics = [float(value.numpy()) for value in self.model.metrics_variables]
         if not self.chief:
             return
         if not between:

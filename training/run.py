@@ -1,5 +1,6 @@
 """A training run: data, model and callbacks put together, from wherever its folder says it is."""
 
+import secrets
 from pathlib import Path
 
 import keras
@@ -7,7 +8,7 @@ import tensorflow as tf
 
 import rnan_tf
 from rnan_tf.attention import CHUNK_SIZE
-from rnan_tf.data import PatchSpec, patch_batches, read_images
+from rnan_tf.data import PatchSpec, patch_batches, read_images, served_batches
 from rnan_tf.errors import InputError, JobError
 from rnan_tf.files import make_folder
 from rnan_tf.loading import load_model
@@ -18,6 +19,7 @@ from training import report
 from training.callbacks import ProgressBar, StopOnSignal, Validation
 from training.checkpoints import restore_checkpoint
 from training.config import TrainConfig
+from training.data_service import check_address, store_photographs, through_service
 from training.optimization import compile_model
 from training.prepare_data import training_files
 from training.strategy import distribute, everyones, is_chief
@@ -49,6 +51,8 @@ class Run:
     ):
         self.config, self.run_dir, self.strategy, self.data_service = config, run_dir, strategy, data_service
         self.chief = is_chief(strategy)
+        if data_service:
+            check_address(data_service)
         self.task = get_task(config.task)
         levels = self.task.parse_level(config.level)
         self.level = min(max(self.task.default_level, levels[0]), levels[1])
@@ -150,10 +154,21 @@ class Run:
         return not signals.stopped
 
     def _batches(self, step):
-        def slices(part):
-            return patch_batches(self.files, self.spec, self.config.batch_size, step, part=part)
-
-        return distribute(self.strategy, slices)
+        config, spec = self.config, self.spec
+        if not self.data_service:
+            return distribute(
+                self.strategy, lambda part: patch_batches(self.files, spec, config.batch_size, step, part=part)
+            )
+        folder = self.run_dir / "photographs"
+        if self.chief:
+            store_photographs(self.files, spec, folder)
+        # All workers read from one job, under a name that no earlier one had.
+        job = f"{folder}-{step}-{everyones(self.strategy, secrets.randbits(62))[0]}"
+        files, replicas = sorted(folder.iterdir()), self.strategy.num_replicas_in_sync
+        serve = through_service(self.data_service, job)
+        return self.strategy.distribute_datasets_from_function(
+            lambda _: served_batches(files, spec, config.batch_size // replicas, step * replicas, serve)
+        )
 
     def closing_table(self) -> str:
         """Return the PSNR of the input, of a simple baseline and of the best model, as lines of text."""

@@ -1,14 +1,15 @@
 """Where a run trains: one device, several of one machine, or several machines. What it learns does not depend on it."""
 
+import contextlib
 import functools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import tensorflow as tf
 
-from rnan_tf.errors import InputError
+from rnan_tf.errors import InputError, JobError
 from training.keras_fixes import fix_fit_of_several_workers
 
 STRATEGIES = ("auto", "one", "mirrored", "multi-worker")
@@ -90,6 +91,26 @@ def everyones(strategy: tf.distribute.Strategy, value: int) -> list[int]:
     return strategy.experimental_local_results(gathered)[0].numpy().tolist()
 
 
+@contextlib.contextmanager
+def naming_lost_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Turn what TensorFlow raises when another worker is gone into one line.
+
+    Raises:
+        JobError: a worker of the cluster ended or cannot be reached.
+    """
+    errors = tf.errors
+    try:
+        yield
+    except (errors.UnavailableError, errors.AbortedError, errors.CancelledError, errors.InternalError) as error:
+        if strategy.cluster_resolver is None:
+            raise
+        reason = error.message.partition("\n")[0].rpartition("aborted by: ")[2]
+        raise JobError(
+            f"another worker of the cluster is gone ({reason}); start the same command on all workers again: "
+            "the run goes on from its last checkpoint"
+        ) from error
+
+
 def distribute(
     strategy: tf.distribute.Strategy, batches: Callable[[tuple[int, int]], tf.data.Dataset]
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
@@ -117,7 +138,7 @@ def distribute(
 @functools.cache
 def _gather(strategy):
     def of_replica(value):
-        return tf.distribute.get_replica_context().all_gather(value, axis=0)
+        return tf.distribute.get_replica_context().all_gather(tf.identity(value), axis=0)  # a copy of its device's own
 
     return tf.function(lambda value: strategy.run(of_replica, args=(value,)))
 

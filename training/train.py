@@ -14,7 +14,7 @@ tf = import_tensorflow()
 
 from training.config import parse_arguments
 from training.run import Run
-from training.strategy import is_chief, make_strategy
+from training.strategy import is_chief, make_strategy, naming_lost_workers
 
 
 @command
@@ -25,7 +25,8 @@ def main(argv: list[str] | None = None) -> int:
     config = asked.resolved(has_gpu)
     strategy = make_strategy(placement, config.batch_size)  # before any operation
     chief = is_chief(strategy)
-    with contextlib.redirect_stdout(sys.stdout if chief else io.StringIO()):  # the chief speaks for all
+    only_chief = contextlib.redirect_stdout(sys.stdout if chief else io.StringIO())
+    with only_chief, naming_lost_workers(strategy):
         found = "a GPU is visible" if has_gpu else "no GPU is visible; --model rnan overrules"
         print(f"model {config.model} ({'asked for' if asked.model else found})", flush=True)
         run = Run(config, run_dir or Path("runs") / f"{config.task}-{config.model}", strategy, placement.data_service)
