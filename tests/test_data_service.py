@@ -15,7 +15,7 @@ from rnan_tf.errors import InputError
 from rnan_tf.tasks import TASKS
 from training.data_service import check_address, store_photographs
 
-DEADLINE = 300
+DEADLINE = 600
 
 
 def wait_until(condition, process):
@@ -46,7 +46,7 @@ def service(start_python, tmp_path):
 
 def test_a_run_outlives_one_of_two_data_workers(start_python, service, photographs, tmp_path):
     process, address, workers = service
-    flags = "--model rnan_lite --batch-size 4 --patch-size 16 --steps 60 --validate-every 30".split()
+    flags = ["--model", "rnan_lite", "--batch-size", "4", "--patch-size", "16", "--steps", "60"]
     where = ["--data", photographs, "--run-dir", tmp_path / "run", "--data-service", address]
     training = start_python(tmp_path / "output", "tests/workers.py", 1, tmp_path / "log", *flags, *where)
     losses = tmp_path / "log.losses"

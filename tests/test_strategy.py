@@ -1,4 +1,4 @@
-"""training.strategy: one device, two devices and two worker processes train the same network; a lost worker costs nothing.
+"""training.strategy: one device, two devices and two workers train the same network; a lost worker costs nothing.
 
 The processes run tests/workers.py. `pytest -s` prints the losses of the three side by side.
 """
@@ -17,14 +17,17 @@ import skimage.data
 from keras.src.backend.tensorflow import trainer
 from PIL import Image
 
-from rnan_tf.errors import InputError
+from rnan_tf.errors import InputError, JobError
+from training import run
+from training.config import TrainConfig
 from training.keras_fixes import fix_fit_of_several_workers
 from training.strategy import Placement, everyones, is_chief, make_strategy
 
 STEPS = 20
-DEADLINE = 300  # seconds for a run of a few, on a machine that may be busy
+DEADLINE = 600  # seconds for a run of a few, on a machine that may be busy
 # The gradients are above this norm at every step: whether the whole batch's gradient is clipped shows in the losses.
-FLAGS = "--model rnan_lite --batch-size 4 --patch-size 16 --validate-every 10 --clipnorm 0.05".split()
+SMALL = ["--model", "rnan_lite", "--batch-size", "4", "--patch-size", "16"]
+FLAGS = [*SMALL, "--validate-every", "10", "--clipnorm", "0.05"]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +84,7 @@ def runs(tmp_path_factory, train, train_cluster):
 def free_addresses(count):
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return ["127.0.0.1:{}".format(each.getsockname()[1]) for each in sockets]
+        return [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
 
 
 def wait_for(*processes, code=0):
@@ -142,7 +145,7 @@ def test_only_the_chief_writes(runs):
     numbers = {file.name.split(".")[-3] for file in runs["multi-worker"].glob("tensorboard/**/events*")}
     assert len(numbers) == 1
     assert "PSNR on 1 held-out" in output(runs["multi-worker"], "worker0")
-    assert output(runs["multi-worker"], "worker1") == ""
+    assert output(runs["multi-worker"], "worker1") == "a cluster of 2 workers: waiting for all to start\n"
 
 
 def test_a_cluster_that_was_stopped_and_lost_a_worker_ends_with_the_same_bits(runs, train_cluster, tmp_path):
@@ -232,6 +235,18 @@ def test_a_cluster_of_one_trains_as_one_process(monkeypatch):
     assert strategy.num_replicas_in_sync == 1
     assert is_chief(strategy)
     assert everyones(strategy, 7) == [7]
+
+
+def test_workers_with_other_photographs_or_another_folder_are_refused(monkeypatch, photographs, tmp_path):
+    config = TrainConfig(data=(str(photographs),), model="rnan_lite").resolved(False)
+    monkeypatch.setattr(run, "is_chief", lambda strategy: False)
+    strategy = make_strategy(Placement("one"), 4)
+    with pytest.raises(JobError, match="a folder that all workers share"):
+        run.Run(config, tmp_path, strategy)
+    monkeypatch.setattr(run, "everyones", lambda strategy, value: [value, value + 1])
+    with pytest.raises(JobError, match="--data holds other photographs"):
+        run.Run(config, tmp_path, strategy)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_untested_keras_is_named(monkeypatch, capsys):

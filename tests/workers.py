@@ -36,14 +36,15 @@ def log_losses(path: str) -> None:
 
 
 def log_writes(path: str, folder: str) -> None:
-    file = open(path, "a", buffering=1)
+    Path(path).touch()
 
     def hook(event, arguments):
         writes = event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.symlink", "os.link")
         if event == "open":
             writes = bool((arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
         if writes and str(arguments[0]).startswith(folder):
-            print(event, arguments[0], file=file)
+            with open(path, "a") as file:
+                print(event, arguments[0], file=file)
 
     sys.addaudithook(hook)
 

@@ -1,6 +1,7 @@
 """A training run: data, model and callbacks put together, from wherever its folder says it is."""
 
 import secrets
+import zlib
 from pathlib import Path
 
 import keras
@@ -68,14 +69,17 @@ class Run:
         self.progress = self._restore()
 
     def _enter_folder(self):
-        """Write the configuration, or check that the folder's own says the same; the chief first."""
+        """Write the configuration, the chief first; the other workers check that theirs and their data are the same."""
         if self.chief:
             make_folder(self.run_dir)
             self.config.write(self.run_dir)
-        everyones(self.strategy, 0)
-        if not (self.run_dir / "config.json").exists():
-            raise JobError(f"{self.run_dir} is not the chief's; --run-dir must be a folder that all workers share")
-        self.config.write(self.run_dir)
+        names = zlib.crc32("\n".join(file.name for file in self.files).encode())
+        if len(set(everyones(self.strategy, names))) > 1:
+            raise JobError("--data holds other photographs for one worker than for another; give all the same")
+        if not self.chief:
+            if not (self.run_dir / "config.json").exists():
+                raise JobError(f"{self.run_dir} is not the chief's; --run-dir must be a folder that all workers share")
+            self.config.write(self.run_dir)
 
     def _restore(self):
         """Load the newest checkpoint, once the chief has written it or set damaged ones aside."""
@@ -138,7 +142,7 @@ class Run:
         show = [ProgressBar(config.steps, self.progress)]
         show.append(keras.callbacks.TensorBoard(self.run_dir / "tensorboard", write_graph=False))
         self.model.fit(
-            self._batches(step),
+            self.batches(step),
             initial_epoch=epoch,
             epochs=epoch + epochs,
             steps_per_epoch=steps,
@@ -153,7 +157,8 @@ class Run:
         )
         return not signals.stopped
 
-    def _batches(self, step):
+    def batches(self, step: int) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+        """Return the training data from a step on, each replica's slice to itself; all workers call it together."""
         config, spec = self.config, self.spec
         if not self.data_service:
             return distribute(

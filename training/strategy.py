@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -44,6 +45,7 @@ def make_strategy(placement: Placement, batch_size: int) -> tf.distribute.Strate
 
     Raises:
         InputError: TF_CONFIG or the devices do not fit, or the replicas cannot share the batch equally.
+        JobError: the cluster does not come about.
     """
     workers = _workers() if placement.strategy in ("auto", "multi-worker") else 0
     if placement.strategy == "multi-worker" and not workers:
@@ -54,8 +56,7 @@ def make_strategy(placement: Placement, batch_size: int) -> tf.distribute.Strate
     if workers > 1:
         if placement.devices:
             raise InputError("--devices: each worker of a cluster takes all GPUs it sees; set CUDA_VISIBLE_DEVICES")
-        fix_fit_of_several_workers()
-        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        strategy = _join_cluster(workers)
     else:
         strategy = _local_strategy(placement)
     if batch_size % strategy.num_replicas_in_sync:
@@ -163,6 +164,18 @@ def _workers():
         raise InputError(
             f"TF_CONFIG is not a cluster's description ({type(error).__name__}: {error}); it must look like "
             '{"cluster": {"worker": ["host1:port", "host2:port"]}, "task": {"type": "worker", "index": 0}}'
+        ) from error
+
+
+def _join_cluster(workers):
+    fix_fit_of_several_workers()
+    print(f"a cluster of {workers} workers: waiting for all to start", file=sys.stderr, flush=True)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except tf.errors.OpError as error:
+        raise JobError(
+            f"this worker cannot join the cluster of TF_CONFIG ({error.message.splitlines()[0]}); "
+            "its own port must be free, and the others' addresses reachable"
         ) from error
 
 
