@@ -14,6 +14,14 @@ from rnan_tf.errors import InputError, JobError
 from training.keras_fixes import fix_fit_of_several_workers
 
 STRATEGIES = ("auto", "one", "mirrored", "multi-worker")
+# What the operations of a cluster raise when one of its workers has ended, cannot be reached or was started anew.
+LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InternalError,
+)
 
 
 @dataclass(frozen=True)
@@ -99,11 +107,10 @@ def naming_lost_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
     Raises:
         JobError: a worker of the cluster ended or cannot be reached.
     """
-    errors = tf.errors
     try:
         yield
-    except (errors.UnavailableError, errors.AbortedError, errors.CancelledError, errors.InternalError) as error:
-        if strategy.cluster_resolver is None:
+    except tf.errors.OpError as error:
+        if strategy.cluster_resolver is None or not isinstance(error, LOST):
             raise
         reason = error.message.partition("\n")[0].rpartition("aborted by: ")[2]
         raise JobError(
