@@ -104,7 +104,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     def __init__(self, total: int, progress: Progress):
         super().__init__()
-        self.total, self.progress = total, progress
+        self.total, self.progress, self.bar = total, progress, None
 
     def on_train_begin(self, logs=None):
         interval = 0.5 if sys.stderr.isatty() else 30  # a log file need not hold every step
@@ -119,7 +119,12 @@ class ProgressBar(keras.callbacks.Callback):
         self.bar.update()
 
     def on_train_end(self, logs=None):
-        self.bar.close()
+        self.close()
+
+    def close(self) -> None:
+        """End the bar's line, also where an error ended the training; what follows begins on a line of its own."""
+        if self.bar is not None:
+            self.bar.close()
 
 
 class StopOnSignal(keras.callbacks.Callback):

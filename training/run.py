@@ -139,22 +139,25 @@ class Run:
             self.progress,
             self.chief,
         )
-        show = [ProgressBar(config.steps, self.progress)]
-        show.append(keras.callbacks.TensorBoard(self.run_dir / "tensorboard", write_graph=False))
-        self.model.fit(
-            self.batches(step),
-            initial_epoch=epoch,
-            epochs=epoch + epochs,
-            steps_per_epoch=steps,
-            shuffle=False,
-            verbose=0,
-            callbacks=[
-                validation,  # first: it counts the steps
-                *(show if self.chief else []),
-                signals,
-                keras.callbacks.TerminateOnNaN(),
-            ],
-        )
+        bar = ProgressBar(config.steps, self.progress)
+        board = keras.callbacks.TensorBoard(self.run_dir / "tensorboard", write_graph=False)
+        try:
+            self.model.fit(
+                self.batches(step),
+                initial_epoch=epoch,
+                epochs=epoch + epochs,
+                steps_per_epoch=steps,
+                shuffle=False,
+                verbose=0,
+                callbacks=[
+                    validation,  # first: it counts the steps
+                    *([bar, board] if self.chief else []),
+                    signals,
+                    keras.callbacks.TerminateOnNaN(),
+                ],
+            )
+        finally:
+            bar.close()
         return not signals.stopped
 
     def batches(self, step: int) -> tf.data.Dataset | tf.distribute.DistributedDataset:
