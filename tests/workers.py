@@ -42,7 +42,7 @@ def log_writes(path: str, folder: str) -> None:
         writes = event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.symlink", "os.link")
         if event == "open":
             writes = bool((arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
-        if writes and str(arguments[0]).startswith(folder):
+        if writes and f"{arguments[0]}/".startswith(f"{folder}/"):
             with open(path, "a") as file:
                 print(event, arguments[0], file=file)
 
