@@ -6,7 +6,7 @@ on where a run was interrupted.
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,7 +102,12 @@ def read_images(
 
 
 def patch_batches(
-    files: Sequence[Path], spec: PatchSpec, batch_size: int, first_step: int = 0, cache_bytes: float | None = None
+    files: Sequence[Path],
+    spec: PatchSpec,
+    batch_size: int,
+    first_step: int = 0,
+    cache_bytes: float | None = None,
+    part: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Return the training data from a step on.
 
@@ -113,10 +118,12 @@ def patch_batches(
         first_step: where to begin; the batches are those an uninterrupted run would have seen from there on.
         cache_bytes: images are decoded once if they fit into this much memory, else again and again; default: an
             eighth of the machine's, as building the cache takes four times the images' size for a moment.
+        part: (index, count): make only this one of `count` equal slices of each batch, for one of several workers.
 
     Returns:
-        An endless dataset of (x, clean) batches. clean: (batch, clean_size, clean_size, channels) float32; x: the
-        degraded patches (batch, size, size, channels), in `{"image": x, "level": (batch,)}` if `spec.conditional`.
+        An endless dataset of (x, clean) batches of n = `batch_size / count` patches. clean: (n, clean_size, clean_size,
+        channels) float32; x: the degraded patches (n, size, size, channels), in `{"image": x, "level": (n,)}` if
+        `spec.conditional`.
 
     Raises:
         InputError: no file is an image that can be read and is as large as a patch.
@@ -125,14 +132,48 @@ def patch_batches(
         cache_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 8
     images = read_images(files, spec.task, spec.level[0], spec.clean_size, cache_bytes)
     if images is None:
-        patches = _streamed_patches(files, spec, batch_size, first_step)
+        patches = _streamed_patches(_reader(files, spec), len(files), spec, batch_size, first_step, part)
     else:
-        patches = _cached_patches([image for _, image in images], spec, first_step * batch_size)
-    # Patches are small: one thread each, many at a time, instead of many threads for the operations of one.
+        patches = _cached_patches([image for _, image in images], spec, _numbers(first_step, batch_size, part))
+    batches = patches.batch(batch_size // part[1], drop_remainder=True).map(_as_floats(spec))
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(_options())
+
+
+def served_batches(
+    files: Sequence[str],
+    spec: PatchSpec,
+    batch_size: int,
+    first_step: int,
+    serve: Callable[[tf.data.Dataset], tf.data.Dataset],
+) -> tf.data.Dataset:
+    """Return training data that other processes make, decoding their images again and again.
+
+    Args:
+        files: PNG files of clean images of the task, large enough, under names that those processes see too.
+        spec: what a patch is.
+        batch_size: patches a batch.
+        first_step: batches that the run has had; the data begin with the first images that it has not seen.
+        serve: takes the dataset of the patches, returns one whose elements come from the other processes.
+
+    Returns:
+        What `patch_batches` returns; which patches share a batch depends on the processes.
+    """
+    names = tf.constant([str(file) for file in files])
+
+    def read(index):
+        return tf.io.decode_png(tf.io.read_file(names[index]), channels=spec.task.channels)
+
+    first_step = -(-first_step // PATCHES_PER_DECODE) * PATCHES_PER_DECODE
+    patches = _streamed_patches(read, len(files), spec, batch_size, first_step)
+    served = serve(patches.batch(batch_size, drop_remainder=True).with_options(_options()))
+    return served.map(_as_floats(spec)).prefetch(tf.data.AUTOTUNE)
+
+
+def _options():
+    """Patches are small: one thread each, many at a time, instead of many threads for the operations of one."""
     options = tf.data.Options()
     options.threading.max_intra_op_parallelism = 1
-    batches = patches.batch(batch_size, drop_remainder=True).map(_as_floats(spec))
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+    return options
 
 
 def _try_read(file, task, level, min_size):
@@ -155,7 +196,7 @@ def _nothing_usable(files, min_size):
     )
 
 
-def _cached_patches(images, spec, first):
+def _cached_patches(images, spec, numbers):
     """Patches of images in memory; an image gives as many as its share of all pixels."""
     sizes = np.array([image.shape[:2] for image in images], np.int64)
     ends = np.cumsum(sizes.prod(axis=1))
@@ -173,14 +214,11 @@ def _cached_patches(images, spec, first):
         rows = tf.reshape(buffer[first_pixel : first_pixel + spec.clean_size * width], (spec.clean_size, width, -1))
         return _pair(rows[:, x : x + spec.clean_size], u, spec, number)
 
-    return _numbers(first).map(patch, num_parallel_calls=tf.data.AUTOTUNE)
+    return numbers.map(patch, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _streamed_patches(files, spec, batch_size, first_step):
-    """Patches of images that are decoded when needed: a batch has one patch of each of `batch_size` images.
-
-    The parallel interleave decodes ahead: up to three times `batch_size` images are in memory.
-    """
+def _reader(files, spec):
+    """Return a graph's function from an index to the clean image."""
 
     def read(index):
         # A damaged file gives the patches of the next readable one.
@@ -191,11 +229,19 @@ def _streamed_patches(files, spec, batch_size, first_step):
                 return image
         raise InputError(_nothing_usable(files, spec.clean_size))
 
+    return lambda index: tf.numpy_function(read, [index], tf.uint8, stateful=False)
+
+
+def _streamed_patches(read, count, spec, batch_size, first_step, part=(0, 1)):
+    """Patches of images that are decoded when needed: a batch has one patch of each of `batch_size` images.
+
+    The parallel interleave decodes ahead: up to three times `batch_size` images are in memory.
+    """
+
     def patches(decode_number):
         u = _uniform(spec, -1 - decode_number)  # negative: apart from the patches' own numbers
-        index = tf.cast(u[0] * len(files), tf.int64)
-        image = tf.numpy_function(read, [index], tf.uint8, stateful=False)
-        image = tf.ensure_shape(image, (None, None, spec.task.channels))
+        index = tf.cast(u[0] * count, tf.int64)
+        image = tf.ensure_shape(read(index), (None, None, spec.task.channels))
         group, place = decode_number // batch_size, decode_number % batch_size
 
         def patch(k):
@@ -207,13 +253,20 @@ def _streamed_patches(files, spec, batch_size, first_step):
         return tf.data.Dataset.range(PATCHES_PER_DECODE).map(patch)
 
     group, steps_into_group = divmod(first_step, PATCHES_PER_DECODE)
-    decodes = _numbers(group * batch_size)
-    patches = decodes.interleave(patches, cycle_length=batch_size, num_parallel_calls=tf.data.AUTOTUNE)
-    return patches.skip(steps_into_group * batch_size)
+    size = batch_size // part[1]
+    decodes = _numbers(group, batch_size, part)
+    patches = decodes.interleave(patches, cycle_length=size, num_parallel_calls=tf.data.AUTOTUNE)
+    return patches.skip(steps_into_group * size)
 
 
-def _numbers(first):
-    return tf.data.Dataset.range(first, np.iinfo(np.int64).max)
+def _numbers(first_batch, batch_size, part):
+    """Numbers counted through all batches, of those that fall into a part of each."""
+    index, count = part
+    size = batch_size // count
+    numbers = tf.data.Dataset.range(first_batch * size, np.iinfo(np.int64).max)
+    if count == 1:
+        return numbers
+    return numbers.map(lambda k: k // size * batch_size + index * size + k % size)
 
 
 def _uniform(spec, number):

@@ -32,6 +32,30 @@ def run_python():
     return run
 
 
+@pytest.fixture(scope="module")
+def start_python():
+    """Start `python ARGUMENTS...` with its output in a file; what still runs at the end of the module is killed."""
+    started = []
+
+    def start(output, *arguments, **environment):
+        with open(output, "w") as file:
+            started.append(
+                subprocess.Popen(
+                    [sys.executable, *map(str, arguments)],
+                    cwd=ROOT,
+                    env={**os.environ, **environment},
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                )
+            )
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
 @pytest.fixture(scope="session")
 def data_folder():
     """The test sets and the reference's image pairs, which are not in the repository (see RNAN_DATA in the message)."""

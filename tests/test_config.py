@@ -7,6 +7,7 @@ import pytest
 
 from rnan_tf.errors import InputError
 from training.config import TrainConfig, parse_arguments
+from training.strategy import Placement
 
 
 @pytest.mark.parametrize(("has_gpu", "model"), [(True, "rnan"), (False, "rnan_lite")])
@@ -52,11 +53,13 @@ def test_wrong_values_are_named(wrong, named):
 
 def test_arguments_reach_their_fields(tmp_path):
     flags = "--task sr --level 3 --data a b --steps 7 --learning-rate 2e-4 --loss l2 --precision bfloat16"
-    config, run_dir = parse_arguments([*flags.split(), "--run-dir", str(tmp_path)])
+    where = "--strategy mirrored --devices CPU:0 CPU:1 --data-service grpc://host:1"
+    config, placement, run_dir = parse_arguments([*flags.split(), *where.split(), "--run-dir", str(tmp_path)])
     expected = TrainConfig(
         task="sr", level="3", data=("a", "b"), steps=7, learning_rate=2e-4, loss="l2", precision="bfloat16"
     )
     assert config == expected
+    assert placement == Placement("mirrored", ("CPU:0", "CPU:1"), "grpc://host:1")
     assert run_dir == tmp_path
 
 

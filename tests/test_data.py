@@ -497,3 +497,21 @@ def test_any_kind_of_photograph_fits_any_task(tmp_path, name):
         assert clean.dtype == np.uint8
         np.testing.assert_array_equal(clean, task.clean(pixels, task.default_level))
     assert clean_patches(list(cases), spec_of(name, size=16), 8).shape[3] == task.channels
+
+
+# === Several workers ===
+
+
+@MODES
+@pytest.mark.parametrize("first_step", [0, PATCHES_PER_DECODE + 3])
+def test_the_parts_of_a_batch_are_the_batch(photos, cache_bytes, first_step):
+    spec = spec_of("denoise", "0-75")
+    whole = batches(photos, spec, 3, 6, first_step, cache_bytes)
+    parts = [
+        list(
+            itertools.islice(patch_batches(photos, spec, 6, first_step, cache_bytes, (index, 3)).as_numpy_iterator(), 3)
+        )
+        for index in range(3)
+    ]
+    for step, batch in enumerate(whole):
+        assert_same(tf.nest.map_structure(lambda *x: np.concatenate(x), *(part[step] for part in parts)), batch)

@@ -18,6 +18,7 @@ from rnan_tf.tasks import Task
 from training.checkpoints import Progress, save_checkpoint
 from training.optimization import average_weights
 from training.report import panel, write_curves
+from training.strategy import everyones
 
 
 class Validation(keras.callbacks.Callback):
@@ -32,6 +33,7 @@ class Validation(keras.callbacks.Callback):
         last_step: the run's end, where it validates in any case.
         run_dir: where `best.keras`, `last.keras`, `panel.png` and `curves.png` go.
         progress: counts steps; best score and history are kept in it.
+        chief: whether this process validates and writes; the other workers of a cluster only count.
     """
 
     def __init__(
@@ -44,11 +46,14 @@ class Validation(keras.callbacks.Callback):
         last_step: int,
         run_dir: Path,
         progress: Progress,
+        chief: bool = True,
     ):
         super().__init__()
+        self.chief = chief
         self.averaged, self.images, self.task, self.level = averaged, images, task, level
         self.every, self.last_step, self.run_dir, self.progress = every, last_step, run_dir, progress
-        self.writer = tf.summary.create_file_writer(str(run_dir / "tensorboard" / "panels"))
+        if chief:
+            self.writer = tf.summary.create_file_writer(str(run_dir / "tensorboard" / "panels"))
 
     def on_epoch_begin(self, epoch, logs=None):
         for variable, value in zip(self.model.metrics_variables, self.progress.metrics, strict=False):
@@ -60,9 +65,12 @@ class Validation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         step = self.progress.step
-        if step % self.every and step != self.last_step:
-            self.progress.metrics = [float(value) for value in self.model.metrics_variables]
-        else:
+        between = step % self.every and step != self.last_step
+        if between:  # all workers: reading a metric adds up their values
+            self.progress.metrics = [float(value.numpy()) for value in self.model.metrics_variables]
+        if not self.chief:
+            return
+        if not between:
             self.averaged.set_weights(average_weights(self.model))
             predict = model_predictor(self.averaged, self.level / 255)
             logs["val_psnr"] = evaluate(self.images, self.task, self.level, predict)["mean"]["psnr"]
@@ -96,7 +104,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     def __init__(self, total: int, progress: Progress):
         super().__init__()
-        self.total, self.progress = total, progress
+        self.total, self.progress, self.bar = total, progress, None
 
     def on_train_begin(self, logs=None):
         interval = 0.5 if sys.stderr.isatty() else 30  # a log file need not hold every step
@@ -111,19 +119,29 @@ class ProgressBar(keras.callbacks.Callback):
         self.bar.update()
 
     def on_train_end(self, logs=None):
-        self.bar.close()
+        self.close()
+
+    def close(self) -> None:
+        """End the bar's line, also where an error ended the training; what follows begins on a line of its own."""
+        if self.bar is not None:
+            self.bar.close()
 
 
 class StopOnSignal(keras.callbacks.Callback):
     """End the fit after the running step on the first Ctrl-C or SIGTERM; a second one ends the process as usual.
 
+    A signal to one worker of a cluster stops all of them after the same step.
+
+    Args:
+        strategy: the run's.
+
     Attributes:
         stopped: whether a signal came.
     """
 
-    def __init__(self):
+    def __init__(self, strategy: tf.distribute.Strategy):
         super().__init__()
-        self.stopped = False
+        self.strategy, self.signalled, self.stopped = strategy, False, False
 
     def on_train_begin(self, logs=None):
         self._before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -131,9 +149,12 @@ class StopOnSignal(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         self._restore()
 
+    def on_train_batch_end(self, batch, logs=None):
+        if any(everyones(self.strategy, self.signalled)):
+            self.stopped = self.model.stop_training = True
+
     def _stop(self, number, frame):
-        self.stopped = True
-        self.model.stop_training = True
+        self.signalled = True
         self._restore()
 
     def _restore(self):

@@ -55,12 +55,13 @@ def save_checkpoint(folder: Path, model: keras.Model, progress: Progress) -> Non
         shutil.rmtree(old)
 
 
-def restore_checkpoint(folder: Path, model: keras.Model) -> Progress:
+def restore_checkpoint(folder: Path, model: keras.Model, set_aside: bool = True) -> Progress:
     """Load the newest checkpoint that is whole into a compiled model.
 
     Args:
         folder: the run's checkpoint folder; it need not exist.
         model: the compiled model of the same configuration.
+        set_aside: rename damaged checkpoints, with a message, besides passing them over.
 
     Returns:
         Where the run is; a fresh `Progress` if there is no checkpoint.
@@ -68,8 +69,6 @@ def restore_checkpoint(folder: Path, model: keras.Model) -> Progress:
     Raises:
         JobError: there are checkpoints and none is whole.
     """
-    if not model.optimizer.built:  # a loss-scaling one would get its variables twice
-        model.optimizer.build(model.trainable_variables)
     candidates = _newest_first(folder)
     for candidate in candidates:
         try:
@@ -79,6 +78,8 @@ def restore_checkpoint(folder: Path, model: keras.Model) -> Progress:
                 model.load_weights(candidate / "model.weights.h5")
             return progress
         except (OSError, ValueError, KeyError, TypeError, UserWarning) as error:
+            if not set_aside:
+                continue
             reason = str(error).splitlines()[0]
             print(f"damaged checkpoint set aside: {candidate} ({reason})", file=sys.stderr)
             candidate.rename(candidate.with_name(f"damaged-{candidate.name}"))

@@ -10,6 +10,7 @@ from rnan_tf.errors import InputError
 from rnan_tf.files import write_atomically
 from rnan_tf.presets import PRESETS
 from rnan_tf.tasks import TASKS, get_task
+from training.strategy import STRATEGIES, Placement
 
 # What differs between the model sizes. rnan: the paper, section 4.1 (Adam, 1e-4 halved in steps, 48x48 patches, batch
 # 16). rnan_lite: the measurements in docs/recipe.md.
@@ -110,14 +111,14 @@ class TrainConfig:
             )
 
 
-def parse_arguments(argv: list[str] | None) -> tuple[TrainConfig, Path | None]:
+def parse_arguments(argv: list[str] | None) -> tuple[TrainConfig, Placement, Path | None]:
     """Read the command line of `training/train.py`.
 
     Args:
         argv: arguments, None for the process's own.
 
     Returns:
-        (configuration as given, run folder as given).
+        (configuration as given, where to train, run folder as given).
 
     Raises:
         InputError: an argument is unknown or not of its kind.
@@ -131,6 +132,18 @@ def parse_arguments(argv: list[str] | None) -> tuple[TrainConfig, Path | None]:
             settings["help"] += f" ({option.default})"
         parser.add_argument(f"--{option.name.replace('_', '-')}", default=option.default, **settings)
     parser.add_argument("--run-dir", type=Path, help="folder for all results (runs/TASK-MODEL)")
-    arguments = vars(parser.parse_args(argv))
+    where = parser.add_argument_group("where it runs, which does not change the result")
+    where.add_argument(
+        "--strategy",
+        choices=STRATEGIES,
+        default="auto",
+        help="one device, mirrored on several, multi-worker by TF_CONFIG (auto: what is there)",
+    )
+    where.add_argument("--devices", nargs="+", metavar="D", help="such as GPU:0 GPU:1 (all GPUs)")
+    where.add_argument(
+        "--data-service", metavar="ADDRESS", help="degrade on training/data_workers.py's machines: grpc://host:port"
+    )
+    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(parser.parse_args(argv)).items()}
     run_dir = arguments.pop("run_dir")
-    return TrainConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}), run_dir
+    placement = Placement(*(arguments.pop(field.name) for field in dataclasses.fields(Placement)))
+    return TrainConfig(**arguments), placement, run_dir

@@ -1,9 +1,11 @@
 """Optimizer, learning rate, loss and metric."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from training.config import TrainConfig
+from training.keras_fixes import sum_gradients_first
 
 # The paper halves the rate every 200 of about 1,000 epochs.
 HALVINGS = 5
@@ -60,6 +62,10 @@ def compile_model(model: keras.Model, config: TrainConfig) -> None:
     loss = {"l1": "mean_absolute_error", "l2": "mean_squared_error"}[config.loss]
     # XLA is slower than the plain graph on CPUs, and cannot compile the attention's loop over an unknown size.
     model.compile(optimizer, loss, metrics=[psnr], jit_compile=False)
+    # Under a strategy variables are made in its scope, by all workers at a time.
+    optimizer.build(model.trainable_variables)
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        sum_gradients_first(optimizer)
     # Keras would make the variables of loss and metrics while it traces the first step, and then trace it once more.
     blank = ops.zeros((1, 1, 1, model.channels))
     model.compute_loss(None, blank, blank)

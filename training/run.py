@@ -1,14 +1,17 @@
 """A training run: data, model and callbacks put together, from wherever its folder says it is."""
 
+import secrets
 import subprocess
+import zlib
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 
 import rnan_tf
 from rnan_tf.attention import CHUNK_SIZE
-from rnan_tf.data import PatchSpec, patch_batches, read_images
-from rnan_tf.errors import InputError
+from rnan_tf.data import PatchSpec, patch_batches, read_images, served_batches
+from rnan_tf.errors import InputError, JobError
 from rnan_tf.files import make_folder
 from rnan_tf.loading import load_model
 from rnan_tf.model import RNAN
@@ -18,9 +21,10 @@ from training import report
 from training.callbacks import ProgressBar, StopOnSignal, Validation
 from training.checkpoints import restore_checkpoint
 from training.config import TrainConfig
+from training.data_service import check_address, store_photographs, through_service
 from training.optimization import compile_model
 from training.prepare_data import training_files
-from training.strategy import choose_strategy
+from training.strategy import distribute, everyones, is_chief
 
 # Of maps up to so many positions, chunks of the attention save no memory worth their time.
 WHOLE_MAP = 1024
@@ -32,31 +36,66 @@ class Run:
     Args:
         config: the resolved configuration.
         run_dir: the run's folder, made if need be.
+        strategy: what trains; its chief alone writes into the folder, all its workers read it.
+        data_service: address of the processes that degrade the patches; None to degrade them here.
 
     Attributes:
         progress: how far it is.
+        chief: whether this process writes.
 
     Raises:
         InputError: the photographs, the run folder or `config.init` do not fit.
-        JobError: the folder cannot be made.
+        JobError: the folder cannot be made, or the workers do not see the same one.
     """
 
-    def __init__(self, config: TrainConfig, run_dir: Path):
-        self.config, self.run_dir = config, run_dir
+    def __init__(
+        self, config: TrainConfig, run_dir: Path, strategy: tf.distribute.Strategy, data_service: str | None = None
+    ):
+        self.config, self.run_dir, self.strategy, self.data_service = config, run_dir, strategy, data_service
+        self.chief = is_chief(strategy)
+        if data_service:
+            check_address(data_service)
         self.task = get_task(config.task)
         levels = self.task.parse_level(config.level)
         self.level = min(max(self.task.default_level, levels[0]), levels[1])
         self.spec = PatchSpec(self.task, levels, config.patch_size, config.seed)
         self.files, validation_files = training_files(config.data, config.val_data)
-        self.images = read_images(validation_files, self.task, self.level)
-        make_folder(run_dir)
-        config.write(run_dir)
+        self.images = read_images(validation_files, self.task, self.level) if self.chief else []
+        self._enter_folder()
         keras.utils.set_random_seed(config.seed)
-        with choose_strategy().scope():
+        with strategy.scope():
             self.model = build_model(config, self.spec)
             compile_model(self.model, config)
         self.averaged = self.model.rebuild(dtype="float32", chunk_size=CHUNK_SIZE)
-        self.progress = restore_checkpoint(self._checkpoints, self.model)
+        self.progress = self._restore()
+
+    def _enter_folder(self):
+        """Write the configuration, the chief first; the other workers check that theirs and their data are the same."""
+        if self.chief:
+            make_folder(self.run_dir)
+            self.config.write(self.run_dir)
+        names = zlib.crc32("\n".join(file.name for file in self.files).encode())
+        if len(set(everyones(self.strategy, names))) > 1:
+            raise JobError("--data holds other photographs for one worker than for another; give all the same")
+        if not self.chief:
+            if not (self.run_dir / "config.json").exists():
+                raise JobError(f"{self.run_dir} is not the chief's; --run-dir must be a folder that all workers share")
+            self.config.write(self.run_dir)
+
+    def _restore(self):
+        """Load the newest checkpoint, once the chief has written it or set damaged ones aside."""
+        if self.chief:
+            progress = restore_checkpoint(self._checkpoints, self.model)
+        everyones(self.strategy, 0)
+        if not self.chief:
+            progress = restore_checkpoint(self._checkpoints, self.model, set_aside=False)
+        steps = everyones(self.strategy, progress.step)
+        if len(set(steps)) > 1:
+            raise JobError(
+                f"{self.run_dir}: the workers read checkpoints of different steps ({', '.join(map(str, steps))}); "
+                "--run-dir must be a folder that all workers share"
+            )
+        return progress
 
     @property
     def _checkpoints(self):
@@ -74,10 +113,12 @@ class Run:
         elif self.progress.step:
             print(f"{self.run_dir}: going on from step {self.progress.step} of {total}", flush=True)
         while self.progress.step < total:
-            if not self._fit():
+            finished = self._fit()
+            everyones(self.strategy, 0)  # the chief has written; a worker that left earlier would look lost
+            if not finished:
                 return False
             # Keras ends a fit by writing the moving average over the weights.
-            self.progress = restore_checkpoint(self._checkpoints, self.model)
+            self.progress = self._restore()
         return True
 
     def _fit(self):
@@ -87,7 +128,7 @@ class Run:
         steps = min(config.validate_every - into_epoch, config.steps - step)
         whole_epochs = (config.steps - step) // config.validate_every
         epochs = whole_epochs if not into_epoch and whole_epochs else 1
-        signals = StopOnSignal()
+        signals = StopOnSignal(self.strategy)
         validation = Validation(
             self.averaged,
             self.images,
@@ -97,23 +138,46 @@ class Run:
             config.steps,
             self.run_dir,
             self.progress,
+            self.chief,
         )
-        self.model.fit(
-            patch_batches(self.files, self.spec, config.batch_size, step),
-            initial_epoch=epoch,
-            epochs=epoch + epochs,
-            steps_per_epoch=steps,
-            shuffle=False,
-            verbose=0,
-            callbacks=[
-                validation,  # first: it counts the steps
-                ProgressBar(config.steps, self.progress),
-                signals,
-                keras.callbacks.TensorBoard(self.run_dir / "tensorboard", write_graph=False),
-                keras.callbacks.TerminateOnNaN(),
-            ],
-        )
+        bar = ProgressBar(config.steps, self.progress)
+        board = keras.callbacks.TensorBoard(self.run_dir / "tensorboard", write_graph=False)
+        try:
+            self.model.fit(
+                self.batches(step),
+                initial_epoch=epoch,
+                epochs=epoch + epochs,
+                steps_per_epoch=steps,
+                shuffle=False,
+                verbose=0,
+                callbacks=[
+                    validation,  # first: it counts the steps
+                    *([bar, board] if self.chief else []),
+                    signals,
+                    keras.callbacks.TerminateOnNaN(),
+                ],
+            )
+        finally:
+            bar.close()
         return not signals.stopped
+
+    def batches(self, step: int) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+        """Return the training data from a step on, each replica's slice to itself; all workers call it together."""
+        config, spec = self.config, self.spec
+        if not self.data_service:
+            return distribute(
+                self.strategy, lambda part: patch_batches(self.files, spec, config.batch_size, step, part=part)
+            )
+        folder = self.run_dir / "photographs"
+        if self.chief:
+            store_photographs(self.files, spec, folder)
+        # All workers read from one job, under a name that no earlier one had.
+        job = f"{folder}-{step}-{everyones(self.strategy, secrets.randbits(62))[0]}"
+        files, replicas = sorted(folder.iterdir()), self.strategy.num_replicas_in_sync
+        serve = through_service(self.data_service, job)
+        return self.strategy.distribute_datasets_from_function(
+            lambda _: served_batches(files, spec, config.batch_size // replicas, step * replicas, serve)
+        )
 
     def closing_table(self) -> str:
         """Return the PSNR of the input, of a simple baseline and of the best model, as lines of text."""

@@ -1,5 +1,7 @@
 """Train RNAN: `python training/train.py --task demosaic`. Run again with the same --run-dir, it continues."""
 
+import contextlib
+import io
 import sys
 from pathlib import Path
 
@@ -12,22 +14,28 @@ tf = import_tensorflow()
 
 from training.config import parse_arguments
 from training.run import Run
+from training.strategy import is_chief, make_strategy, naming_lost_workers
 
 
 @command
 def main(argv: list[str] | None = None) -> int:
     """Read the command line, train, and print the closing table."""
-    asked, run_dir = parse_arguments(argv)
+    asked, placement, run_dir = parse_arguments(argv)
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
     config = asked.resolved(has_gpu)
-    why = "asked for" if asked.model else "a GPU is visible" if has_gpu else "no GPU is visible; --model rnan overrules"
-    print(f"model {config.model} ({why})", flush=True)
-    run = Run(config, run_dir or Path("runs") / f"{config.task}-{config.model}")
-    if not run.train():
-        print(f"stopped at step {run.progress.step} of {config.steps}; run the same command again to go on")
-        return 130
-    print(run.closing_table())
-    print(f"model:   {run.run_dir / 'best.keras'}\npicture: {run.run_dir / 'panel.png'}")
+    strategy = make_strategy(placement, config.batch_size)  # before any operation
+    chief = is_chief(strategy)
+    only_chief = contextlib.redirect_stdout(sys.stdout if chief else io.StringIO())
+    with only_chief, naming_lost_workers(strategy):
+        found = "a GPU is visible" if has_gpu else "no GPU is visible; --model rnan overrules"
+        print(f"model {config.model} ({'asked for' if asked.model else found})", flush=True)
+        run = Run(config, run_dir or Path("runs") / f"{config.task}-{config.model}", strategy, placement.data_service)
+        if not run.train():
+            print(f"stopped at step {run.progress.step} of {config.steps}; run the same command again to go on")
+            return 130
+        if chief:
+            print(run.closing_table())
+            print(f"model:   {run.run_dir / 'best.keras'}\npicture: {run.run_dir / 'panel.png'}")
     return 0
 
 
