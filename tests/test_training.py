@@ -93,7 +93,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(photographs, uninterrupted, tmp_
                 os.kill(os.getpid(), signal.SIGTERM)
 
         patch.setattr(ProgressBar, "on_train_batch_end", stop)
-        assert train(photographs, tmp_path, "--steps", "5") == 130
+        assert train(photographs, tmp_path, "--steps", "5") == 143
     assert f"stopped at step {stop_at} of 5" in capsys.readouterr().out
     assert train(photographs, tmp_path, "--steps", "5") == 0
     assert f"going on from step {stop_at} of 5" in capsys.readouterr().out

@@ -1,5 +1,7 @@
 """A training run: data, model and callbacks put together, from wherever its folder says it is."""
 
+import errno
+import os
 from pathlib import Path
 
 import keras
@@ -7,18 +9,20 @@ import keras
 import rnan_tf
 from rnan_tf.attention import CHUNK_SIZE
 from rnan_tf.data import PatchSpec, patch_batches, read_images
-from rnan_tf.errors import InputError
-from rnan_tf.files import make_folder
+from rnan_tf.errors import InputError, JobError, is_out_of_memory
+from rnan_tf.files import make_folder, remove_leftovers
 from rnan_tf.loading import load_model
 from rnan_tf.model import RNAN
 from rnan_tf.presets import PRESETS
 from rnan_tf.tasks import get_task
 from training import report
 from training.callbacks import ProgressBar, StopOnSignal, Validation
-from training.checkpoints import restore_checkpoint
+from training.checkpoints import is_started, restore_checkpoint, save_checkpoint
 from training.config import TrainConfig
-from training.optimization import compile_model
+from training.guard import Diverged, Guard
+from training.optimization import adam, compile_model
 from training.prepare_data import training_files
+from training.step import TrainedRNAN
 from training.strategy import choose_strategy
 
 # Of maps up to so many positions, chunks of the attention save no memory worth their time.
@@ -49,44 +53,71 @@ class Run:
         self.files, validation_files = training_files(config.data, config.val_data)
         self.images = read_images(validation_files, self.task, self.level)
         make_folder(run_dir)
-        config.write(run_dir)
+        for folder in (run_dir, self._checkpoints):
+            remove_leftovers(folder)
+        config.write(run_dir, is_started(run_dir, self._checkpoints))
         keras.utils.set_random_seed(config.seed)
         with choose_strategy().scope():
             self.model = build_model(config, self.spec)
             compile_model(self.model, config)
-        self.averaged = self.model.rebuild(dtype="float32", chunk_size=CHUNK_SIZE)
+        self.averaged = RNAN(**{**self.model.get_config(), "dtype": "float32", "chunk_size": CHUNK_SIZE})
         self.progress = restore_checkpoint(self._checkpoints, self.model)
 
     @property
     def _checkpoints(self):
         return self.run_dir / "checkpoints"
 
-    def train(self) -> bool:
+    def train(self) -> int | None:
         """Train to the last step.
 
         Returns:
-            Whether it got there; False after a signal.
+            None if it got there, else the number of the signal that stopped it.
+
+        Raises:
+            JobError: the disk is full, memory does not suffice, or the training diverged twice.
         """
         total = self.config.steps
         if self.progress.step >= total:
             print(f"{self.run_dir}: finished already, {total} steps; to train more give another --run-dir with --init")
         elif self.progress.step:
             print(f"{self.run_dir}: going on from step {self.progress.step} of {total}", flush=True)
-        while self.progress.step < total:
-            if not self._fit():
-                return False
-            # Keras ends a fit by writing the moving average over the weights.
-            self.progress = restore_checkpoint(self._checkpoints, self.model)
-        return True
+        else:
+            save_checkpoint(self._checkpoints, self.model, self.progress)  # what a rollback may have to go back to
+        stopped = None
+        while self.progress.step < total and not stopped:
+            try:
+                stopped = self._fit()
+            except Diverged:
+                self._roll_back()
+        return stopped
+
+    def _roll_back(self):
+        """Go back to the newest checkpoint and halve the rate; raise at the second time."""
+        failed = self.progress
+        bad = f"{self.config.max_bad_steps} steps in a row had a NaN or infinite loss or gradient"
+        if failed.rollbacks:
+            raise JobError(
+                f"{bad} up to step {failed.step}, at half the learning rate again; {self._checkpoints} holds the "
+                "weights from before; try a lower --learning-rate or --precision float32 in another --run-dir "
+                "(--init starts it from this one's best.keras)"
+            )
+        self.progress = restore_checkpoint(self._checkpoints, self.model)
+        self.progress.rollbacks, self.progress.dropped = 1, failed.dropped
+        print(f"{bad} up to step {failed.step}; going back to step {self.progress.step} at half the learning rate")
 
     def _fit(self):
-        """Fit up to the end, or only up to the next validation where a run goes on between two of them."""
+        """Fit up to the end, or only up to the next validation where a run goes on between two of them.
+
+        Returns:
+            The number of the signal that ended it, or None.
+        """
         config, step = self.config, self.progress.step
         epoch, into_epoch = divmod(step, config.validate_every)
         steps = min(config.validate_every - into_epoch, config.steps - step)
         whole_epochs = (config.steps - step) // config.validate_every
         epochs = whole_epochs if not into_epoch and whole_epochs else 1
-        signals = StopOnSignal()
+        adam(self.model).rate_factor.assign(0.5**self.progress.rollbacks)
+        bar, signals = ProgressBar(config.steps, self.progress), StopOnSignal()
         validation = Validation(
             self.averaged,
             self.images,
@@ -97,29 +128,46 @@ class Run:
             self.run_dir,
             self.progress,
         )
-        self.model.fit(
-            patch_batches(self.files, self.spec, config.batch_size, step),
-            initial_epoch=epoch,
-            epochs=epoch + epochs,
-            steps_per_epoch=steps,
-            shuffle=False,
-            verbose=0,
-            callbacks=[
-                validation,  # first: it counts the steps
-                ProgressBar(config.steps, self.progress),
-                signals,
-                keras.callbacks.TensorBoard(self.run_dir / "tensorboard", write_graph=False),
-                keras.callbacks.TerminateOnNaN(),
-            ],
+        try:
+            self.model.fit(
+                patch_batches(self.files, self.spec, config.batch_size, step),
+                initial_epoch=epoch,
+                epochs=epoch + epochs,
+                steps_per_epoch=steps,
+                shuffle=False,
+                verbose=0,
+                callbacks=[
+                    validation,  # first: it counts the steps
+                    Guard(self.progress, config.max_bad_steps),
+                    bar,
+                    signals,
+                    keras.callbacks.TensorBoard(self.run_dir / "tensorboard", write_graph=False),
+                ],
+            )
+        except Exception as error:
+            for callback in (bar, signals):
+                callback.on_train_end()  # which Keras leaves out
+            if is_out_of_memory(error):
+                raise self._out_of(error) from error
+            raise
+        return signals.stopped
+
+    def _out_of(self, error):
+        config = self.config
+        if os.strerror(errno.ENOSPC) in str(error):  # TensorFlow's word for a full disk is that for full memory
+            return JobError(f"{self.run_dir}: cannot be written (no space left); make room and run the command again")
+        return JobError(
+            f"out of memory at step {self.progress.step + 1} with {config.batch_size} patches of {config.patch_size}x"
+            f"{config.patch_size} in {config.accumulate} piece(s); give more pieces by --accumulate (it must divide "
+            "the batch), or a smaller --batch-size or --patch-size"
         )
-        return not signals.stopped
 
     def closing_table(self) -> str:
         """Return the PSNR of the input, of a simple baseline and of the best model, as lines of text."""
         return report.closing_table(self.images, self.task, self.level, self.progress.best)
 
 
-def build_model(config: TrainConfig, spec: PatchSpec) -> RNAN:
+def build_model(config: TrainConfig, spec: PatchSpec) -> TrainedRNAN:
     """Build the model that a configuration asks for, with fresh weights or those of `config.init`.
 
     Args:
@@ -144,7 +192,7 @@ def build_model(config: TrainConfig, spec: PatchSpec) -> RNAN:
         "version": rnan_tf.__version__,
     }
     positions = (config.patch_size // PRESETS[config.model].get("space_to_depth", 1)) ** 2
-    model = RNAN.from_preset(
+    model = TrainedRNAN.from_preset(
         config.model,
         channels=task.channels,
         scale=task.scale(spec.level[0]),

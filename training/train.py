@@ -23,9 +23,9 @@ def main(argv: list[str] | None = None) -> int:
     why = "asked for" if asked.model else "a GPU is visible" if has_gpu else "no GPU is visible; --model rnan overrules"
     print(f"model {config.model} ({why})", flush=True)
     run = Run(config, run_dir or Path("runs") / f"{config.task}-{config.model}")
-    if not run.train():
+    if stopped := run.train():
         print(f"stopped at step {run.progress.step} of {config.steps}; run the same command again to go on")
-        return 130
+        return 128 + stopped  # as shells do
     print(run.closing_table())
     print(f"model:   {run.run_dir / 'best.keras'}\npicture: {run.run_dir / 'panel.png'}")
     return 0
