@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import skimage.data
 import skimage.metrics
+import tensorflow as tf
 from PIL import Image
 
 from rnan_tf.inference import model_predictor, restore
@@ -173,6 +174,28 @@ def test_a_run_folder_below_a_file_fails_with_1(photographs, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert train(photographs, tmp_path / "file" / "run", "--steps", "1") == 1
     assert "cannot be made" in capsys.readouterr().err
+
+
+def test_out_of_memory_names_what_to_change_and_the_folder_takes_it(photographs, tmp_path, monkeypatch, capsys):
+    def allocate(self, batch, logs=None):
+        tf.zeros(2**45)  # more than a process can address
+
+    monkeypatch.setattr(ProgressBar, "on_train_batch_begin", allocate)
+    assert train(photographs, tmp_path, "--steps", "1") == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: out of memory at step 1 with 2 patches of 16x16 in 1 piece(s);")
+    assert all(flag in last for flag in ("--accumulate", "--batch-size", "--patch-size"))
+    # Nothing is done yet, so that the folder takes another configuration.
+    assert train(photographs, tmp_path, "--steps", "1", "--accumulate", "2", "--task", "denoise-gray") == 1
+    assert "16x16 in 2 piece(s);" in capsys.readouterr().err
+
+
+def test_runs_older_than_an_option_go_on(photographs, uninterrupted, capsys):
+    config = uninterrupted / "config.json"
+    config.write_text(json.dumps({k: v for k, v in json.loads(config.read_text()).items() if k != "accumulate"}))
+    assert train(photographs, uninterrupted, "--steps", "5") == 0
+    assert train(photographs, uninterrupted, "--steps", "5", "--accumulate", "2") == 2
+    assert "accumulate 1 there, 2 now" in capsys.readouterr().err
 
 
 def test_the_bars_psnr_is_scikit_images():

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import keras
@@ -55,7 +56,10 @@ class Run:
         make_folder(run_dir)
         for folder in (run_dir, self._checkpoints):
             remove_leftovers(folder)
-        config.write(run_dir, is_started(run_dir, self._checkpoints))
+        started = is_started(run_dir, self._checkpoints)
+        if not started:
+            shutil.rmtree(self._checkpoints, ignore_errors=True)  # that of the first weights, of whatever configuration
+        config.write(run_dir, started)
         keras.utils.set_random_seed(config.seed)
         with choose_strategy().scope():
             self.model = build_model(config, self.spec)
