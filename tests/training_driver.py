@@ -60,7 +60,7 @@ def end_at(place, step, number):
             os.kill(os.getpid(), number)
 
     def half_removed(path, *args, **kwargs):
-        if progress and progress[-1].step == step:
+        if progress and progress[-1].step == step and Path(path).name.startswith("step-"):
             next(Path(path).iterdir()).unlink()
             os.kill(os.getpid(), number)
 
