@@ -63,7 +63,8 @@ class TrainedRNAN(RNAN):
         loss = tf.where(finite, loss * tf.distribute.get_strategy().num_replicas_in_sync, 0.0)
         tracker = next(metric for metric in self.metrics if metric.name == "loss")
         tracker.update_state(loss, sample_weight=tf.reduce_sum(counts))
-        return self.compute_metrics(None, y, tf.where(finite, outputs, y), sample_weight=counts)
+        y, outputs = (tf.where(finite, images, 0.0) for images in (y, outputs))
+        return self.compute_metrics(None, y, outputs, sample_weight=counts)
 
 
 class GuardedAdam(keras.optimizers.Adam):
