@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -43,7 +44,18 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         ) from error
     finally:
         with contextlib.suppress(OSError):
-            shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
+            _remove(temporary)
+
+
+def remove_leftovers(folder: str | os.PathLike) -> None:
+    """Remove the temporary files and folders that killed processes left in a folder.
+
+    No other process may be writing there. What cannot be removed stays.
+    """
+    for path in Path(folder).glob(".*"):
+        if re.fullmatch(r"\..{1,32}-[0-9a-f]{16}(\.\w+)?", path.name):  # the names of `replacing`
+            with contextlib.suppress(OSError):
+                _remove(path)
 
 
 def write_atomically(path: str | os.PathLike, data: bytes) -> None:
@@ -68,6 +80,10 @@ def make_folder(path: str | os.PathLike) -> None:
         raise JobError(f"{path}: the folder cannot be made ({error.strerror}); name another place") from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise JobError(f"{path}: no permission to write into this folder; name another place")
+
+
+def _remove(path):
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _sync(path):

@@ -3,11 +3,12 @@
 import errno
 import os
 import resource
+import signal
 
 import pytest
 
 from rnan_tf.errors import JobError
-from rnan_tf.files import make_folder, replacing, write_atomically
+from rnan_tf.files import make_folder, remove_leftovers, replacing, write_atomically
 
 
 @pytest.fixture
@@ -20,6 +21,23 @@ def largest_file():
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_leftovers_of_killed_processes_are_removed_and_nothing_else(tmp_path):
+    kept = [tmp_path / name for name in (".gitignore", ".a-0123456789abcdeX.json", "a-0123456789abcdef.json")]
+    for path in kept:
+        path.write_bytes(b"")
+    process = os.fork()
+    if not process:
+        with replacing(tmp_path / "step-000000001") as folder, replacing(tmp_path / "a.json") as file:
+            folder.mkdir()
+            (folder / "half").write_bytes(b"")
+            file.write_bytes(b"")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(process, 0)
+    assert len(list(tmp_path.iterdir())) == len(kept) + 2
+    remove_leftovers(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
 
 
 @pytest.mark.parametrize("old", [None, b"old"])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import skimage.data
 import skimage.metrics
+import tensorflow as tf
 from PIL import Image
 
 from rnan_tf import bundled
@@ -96,7 +97,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(photographs, uninterrupted, tmp_
                 os.kill(os.getpid(), signal.SIGTERM)
 
         patch.setattr(ProgressBar, "on_train_batch_end", stop)
-        assert train(photographs, tmp_path, "--steps", "5") == 130
+        assert train(photographs, tmp_path, "--steps", "5") == 143
     assert f"stopped at step {stop_at} of 5" in capsys.readouterr().out
     assert train(photographs, tmp_path, "--steps", "5") == 0
     assert f"going on from step {stop_at} of 5" in capsys.readouterr().out
@@ -191,6 +192,28 @@ def test_a_runs_best_network_is_bundled(photographs, uninterrupted, tmp_path, mo
     assert str(tmp_path.parent) not in json.dumps(entry)
     assert bundle.main(["--run", str(tmp_path / "nowhere")]) == 2
     assert "nowhere: no such model" in capsys.readouterr().err
+
+
+def test_out_of_memory_names_what_to_change_and_the_folder_takes_it(photographs, tmp_path, monkeypatch, capsys):
+    def allocate(self, batch, logs=None):
+        tf.zeros(2**45)  # more than a process can address
+
+    monkeypatch.setattr(ProgressBar, "on_train_batch_begin", allocate)
+    assert train(photographs, tmp_path, "--steps", "1") == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: out of memory at step 1 with 2 patches of 16x16 in 1 piece(s);")
+    assert all(flag in last for flag in ("--accumulate", "--batch-size", "--patch-size"))
+    # Nothing is done yet, so that the folder takes another configuration.
+    assert train(photographs, tmp_path, "--steps", "1", "--accumulate", "2", "--task", "denoise-gray") == 1
+    assert "16x16 in 2 piece(s);" in capsys.readouterr().err
+
+
+def test_runs_older_than_an_option_go_on(photographs, uninterrupted, capsys):
+    config = uninterrupted / "config.json"
+    config.write_text(json.dumps({k: v for k, v in json.loads(config.read_text()).items() if k != "accumulate"}))
+    assert train(photographs, uninterrupted, "--steps", "5") == 0
+    assert train(photographs, uninterrupted, "--steps", "5", "--accumulate", "2") == 2
+    assert "accumulate 1 there, 2 now" in capsys.readouterr().err
 
 
 def test_the_bars_psnr_is_scikit_images():

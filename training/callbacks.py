@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from rnan_tf.codecs import encode
 from rnan_tf.evaluation import evaluate
-from rnan_tf.images import Photo, write_photo
+from rnan_tf.files import write_atomically
 from rnan_tf.inference import model_predictor, restore
 from rnan_tf.loading import save_model
 from rnan_tf.model import RNAN
@@ -70,15 +71,19 @@ class Validation(keras.callbacks.Callback):
             self.progress.metrics = [float(value.numpy()) for value in self.model.metrics_variables]
         if not self.chief:
             return
+        logs["dropped"] = self.progress.dropped
         if not between:
             self.averaged.set_weights(average_weights(self.model))
             predict = model_predictor(self.averaged, self.level / 255)
             logs["val_psnr"] = evaluate(self.images, self.task, self.level, predict)["mean"]["psnr"]
             self._record(step, logs, predict)
-        save_checkpoint(self.run_dir / "checkpoints", self.model, self.progress)
+        # While steps are being dropped, the checkpoint to go back to is one from before.
+        if not self.progress.bad_in_a_row or step == self.last_step:
+            save_checkpoint(self.run_dir / "checkpoints", self.model, self.progress)
 
     def _record(self, step, logs, predict):
-        self.progress.history.append({"step": step, **{key: float(logs[key]) for key in ("loss", "psnr", "val_psnr")}})
+        scores = {key: float(logs[key]) for key in ("loss", "psnr", "val_psnr")}
+        self.progress.history.append({"step": step, **scores, "dropped": logs["dropped"]})
         self.averaged.metadata.update({"steps": step, "validation_psnr": round(logs["val_psnr"], 3)})
         if logs["val_psnr"] > self.progress.best:
             self.progress.best = logs["val_psnr"]
@@ -89,7 +94,7 @@ class Validation(keras.callbacks.Callback):
         degraded = self.task.degraded(clean, (0, 0), self.level)
         restored = restore(predict, degraded, self.task.scale(self.level))
         picture = panel(self.task.baseline(degraded, self.level), restored, clean)
-        write_photo(self.run_dir / "panel.png", Photo(picture, None, None, "PNG"))
+        write_atomically(self.run_dir / "panel.png", encode(picture, "PNG", None))
         with self.writer.as_default(step=step):
             tf.summary.image("before_after_truth", picture[None])
 
@@ -111,18 +116,16 @@ class ProgressBar(keras.callbacks.Callback):
         self.bar = tqdm(total=self.total, initial=self.progress.step, unit="step", mininterval=interval)
 
     def on_train_batch_end(self, batch, logs=None):
-        history = self.progress.history
+        history, dropped = self.progress.history, self.progress.dropped
         shown = {"loss": f"{logs['loss']:.5f}", "psnr": f"{logs['psnr']:.2f}"}
         if history:
             shown["val_psnr"] = f"{history[-1]['val_psnr']:.2f}"
+        if dropped:
+            shown["dropped"] = dropped
         self.bar.set_postfix(shown, refresh=False)
         self.bar.update()
 
     def on_train_end(self, logs=None):
-        self.close()
-
-    def close(self) -> None:
-        """End the bar's line, also where an error ended the training; what follows begins on a line of its own."""
         if self.bar is not None:
             self.bar.close()
 
@@ -136,12 +139,12 @@ class StopOnSignal(keras.callbacks.Callback):
         strategy: the run's.
 
     Attributes:
-        stopped: whether a signal came.
+        stopped: the signal's number, None if there was none.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy):
         super().__init__()
-        self.strategy, self.signalled, self.stopped = strategy, False, False
+        self.strategy, self.signalled, self.stopped, self._before = strategy, 0, None, {}
 
     def on_train_begin(self, logs=None):
         self._before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -150,11 +153,11 @@ class StopOnSignal(keras.callbacks.Callback):
         self._restore()
 
     def on_train_batch_end(self, batch, logs=None):
-        if any(everyones(self.strategy, self.signalled)):
-            self.stopped = self.model.stop_training = True
+        if number := max(everyones(self.strategy, self.signalled)):
+            self.stopped, self.model.stop_training = number, True
 
     def _stop(self, number, frame):
-        self.signalled = True
+        self.signalled = number
         self._restore()
 
     def _restore(self):

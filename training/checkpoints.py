@@ -24,12 +24,18 @@ class Progress:
         best: highest validation PSNR, dB.
         history: a row for each validation.
         metrics: state of the running epoch's metrics, where it stopped between two validations.
+        dropped: steps whose loss or gradient was not finite.
+        bad_in_a_row: how many of them were the last ones; see `training.guard`.
+        rollbacks: how often the run went back to a checkpoint, at half the rate each time.
     """
 
     step: int = 0
     best: float = float("-inf")
     history: list[dict[str, float]] = field(default_factory=list)
     metrics: list[float] = field(default_factory=list)
+    dropped: int = 0
+    bad_in_a_row: int = 0
+    rollbacks: int = 0
 
 
 def save_checkpoint(folder: Path, model: keras.Model, progress: Progress) -> None:
@@ -49,7 +55,10 @@ def save_checkpoint(folder: Path, model: keras.Model, progress: Progress) -> Non
         shutil.rmtree(target)
     with replacing(target) as temporary:
         temporary.mkdir()
-        model.save_weights(temporary / "model.weights.h5")
+        try:
+            model.save_weights(temporary / "model.weights.h5")
+        except RuntimeError as error:  # so h5py says that the disk was full when it closed the file
+            raise OSError(str(error)) from error
         (temporary / "progress.json").write_text(json.dumps(asdict(progress)))
     for old in _newest_first(folder)[KEEP:]:
         shutil.rmtree(old)
@@ -77,17 +86,30 @@ def restore_checkpoint(folder: Path, model: keras.Model, set_aside: bool = True)
                 warnings.simplefilter("error", UserWarning)  # all that Keras does about an optimizer that does not fit
                 model.load_weights(candidate / "model.weights.h5")
             return progress
-        except (OSError, ValueError, KeyError, TypeError, UserWarning) as error:
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError, UserWarning) as error:
             if not set_aside:
                 continue
             reason = str(error).splitlines()[0]
             print(f"damaged checkpoint set aside: {candidate} ({reason})", file=sys.stderr)
-            candidate.rename(candidate.with_name(f"damaged-{candidate.name}"))
+            aside = candidate.with_name(f"damaged-{candidate.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            candidate.rename(aside)
     if candidates:
         raise JobError(
             f"{folder}: no checkpoint is whole; start anew in another --run-dir, with --init for its best.keras"
         )
     return Progress()
+
+
+def is_started(run_dir: Path, folder: Path) -> bool:
+    """Return whether a run has done anything that is worth keeping.
+
+    Args:
+        run_dir: the run's folder.
+        folder: its checkpoint folder.
+    """
+    later = [path for path in folder.glob("*step-*") if not path.name.endswith(f"{0:09d}")]
+    return bool(later) or (run_dir / "best.keras").exists()
 
 
 def _newest_first(folder):

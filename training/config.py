@@ -43,6 +43,8 @@ class TrainConfig:
     warmup_steps: int = _option(100, "steps over which the rate rises from 0")
     loss: str | None = _option(None, "rnan: l2, for sr l1; rnan_lite: l1", choices=("l1", "l2"))
     clipnorm: float = _option(1.0, "largest norm of the whole gradient")
+    accumulate: int = _option(1, "pieces a batch is computed in, one after the other, to save memory")
+    max_bad_steps: int = _option(10, "steps in a row with a NaN or infinite gradient until a rollback")
     precision: str = _option("float32", "of the computation", choices=("float32", "bfloat16", "float16"))
     validate_every: int = _option(500, "steps between validations; a checkpoint is written with each")
     seed: int = _option(0, "of the first weights, the patches and the noise")
@@ -72,9 +74,11 @@ class TrainConfig:
         return config
 
     def _check(self):
-        for name in ("steps", "batch_size", "validate_every"):
+        for name in ("steps", "batch_size", "accumulate", "max_bad_steps", "validate_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} must be at least 1; got {getattr(self, name)}")
+        if self.batch_size % self.accumulate:
+            raise InputError(f"--accumulate {self.accumulate} must divide --batch-size {self.batch_size}")
         if self.patch_size < 8 or self.patch_size % 2:
             raise InputError(f"--patch-size must be even and at least 8; got {self.patch_size}")
         if self.learning_rate <= 0 or self.clipnorm <= 0:
@@ -87,18 +91,23 @@ class TrainConfig:
         """Momentum of the weights' moving average: over 1000 steps, or a twentieth of a shorter run."""
         return 1 - 1 / min(1000, max(self.steps / 20, 2))
 
-    def write(self, run_dir: Path) -> None:
+    def write(self, run_dir: Path, started: bool) -> None:
         """Write `config.json`, or check that the folder's own says the same.
+
+        Args:
+            run_dir: the run's folder.
+            started: whether it has results; without, a run may still take another configuration.
 
         Raises:
             InputError: the folder holds a run of another configuration.
         """
         path, ours = run_dir / "config.json", json.loads(json.dumps(dataclasses.asdict(self)))
-        if not path.exists():
+        if not path.exists() or not started:
             write_atomically(path, json.dumps(ours, indent=2).encode())
             return
         try:
-            theirs = json.loads(path.read_text())
+            # Runs may be older than an option.
+            theirs = {**dataclasses.asdict(TrainConfig()), **json.loads(path.read_text())}
         except (ValueError, OSError) as error:
             raise InputError(f"{path}: not a readable configuration ({error}); give another --run-dir") from error
         differing = [

@@ -42,24 +42,3 @@ def fix_fit_of_several_workers() -> None:
 
     trainer.reduce_per_replica = reduce_scalars
     trainer.TensorFlowTrainer._maybe_symbolic_build = built_already
-
-
-def sum_gradients_first(optimizer: keras.optimizers.Optimizer) -> None:
-    """Make an optimizer clip, check and accumulate the whole batch's gradient, whatever the number of replicas.
-
-    Keras' optimizers do so with the part of each replica and sum the results. Clipped parts do not add up to the
-    clipped gradient, and where one worker alone finds an infinite number it leaves the others waiting.
-
-    Args:
-        optimizer: the outermost one, built.
-    """
-    apply_gradients = optimizer.apply_gradients
-
-    def apply_sums(grads_and_vars):
-        gradients, variables = zip(*grads_and_vars, strict=True)
-        gradients = tf.distribute.get_replica_context().all_reduce("sum", list(gradients))
-        return apply_gradients(list(zip(gradients, variables, strict=True)))
-
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    inner._all_reduce_sum_gradients = list
-    optimizer.apply_gradients = apply_sums

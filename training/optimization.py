@@ -1,11 +1,10 @@
 """Optimizer, learning rate, loss and metric."""
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from training.config import TrainConfig
-from training.keras_fixes import sum_gradients_first
+from training.step import GuardedAdam, TrainedRNAN
 
 # The paper halves the rate every 200 of about 1,000 epochs.
 HALVINGS = 5
@@ -52,28 +51,31 @@ def psnr(clean, restored):
     return -10.0 * ops.log10(ops.maximum(error, 1e-10))
 
 
-def compile_model(model: keras.Model, config: TrainConfig) -> None:
+def compile_model(model: TrainedRNAN, config: TrainConfig) -> None:
     """Compile a model for training by a configuration."""
-    optimizer = keras.optimizers.Adam(
+    optimizer = GuardedAdam(
         learning_rate(config), global_clipnorm=config.clipnorm, use_ema=True, ema_momentum=config.ema_momentum
     )
     if config.precision == "float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     loss = {"l1": "mean_absolute_error", "l2": "mean_squared_error"}[config.loss]
     # XLA is slower than the plain graph on CPUs, and cannot compile the attention's loop over an unknown size.
-    model.compile(optimizer, loss, metrics=[psnr], jit_compile=False)
+    model.compile(optimizer, loss, weighted_metrics=[psnr], jit_compile=False)
+    model.pieces = config.accumulate
     # Under a strategy variables are made in its scope, by all workers at a time.
     optimizer.build(model.trainable_variables)
-    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        sum_gradients_first(optimizer)
     # Keras would make the variables of loss and metrics while it traces the first step, and then trace it once more.
     blank = ops.zeros((1, 1, 1, model.channels))
     model.compute_loss(None, blank, blank)
     model.compute_metrics(None, blank, blank)
 
 
-def average_weights(model: keras.Model) -> list:
+def adam(model: TrainedRNAN) -> GuardedAdam:
+    """Return the optimizer that holds the state, without the one that scales the loss of float16."""
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
+
+
+def average_weights(model: TrainedRNAN) -> list:
     """Return the moving average of the trained weights, as numpy arrays in the order of `model.weights`."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     # Keras' own SwapEMAWeights reads the same attribute; its swap on TensorFlow would round the weights.
-    return [ops.convert_to_numpy(average) for average in optimizer._model_variables_moving_average]
+    return [ops.convert_to_numpy(average) for average in adam(model)._model_variables_moving_average]

@@ -1,33 +1,31 @@
 """A training run: data, model and callbacks put together, from wherever its folder says it is."""
 
+import errno
+import os
 import secrets
-import subprocess
+import shutil
 import zlib
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
-import rnan_tf
 from rnan_tf.attention import CHUNK_SIZE
 from rnan_tf.data import PatchSpec, patch_batches, read_images, served_batches
-from rnan_tf.errors import InputError, JobError
-from rnan_tf.files import make_folder
-from rnan_tf.loading import load_model
+from rnan_tf.errors import InputError, JobError, is_out_of_memory
+from rnan_tf.files import make_folder, remove_leftovers
 from rnan_tf.model import RNAN
-from rnan_tf.presets import PRESETS
 from rnan_tf.tasks import get_task
 from training import report
 from training.callbacks import ProgressBar, StopOnSignal, Validation
-from training.checkpoints import restore_checkpoint
+from training.checkpoints import is_started, restore_checkpoint, save_checkpoint
 from training.config import TrainConfig
 from training.data_service import check_address, store_photographs, through_service
-from training.optimization import compile_model
+from training.guard import Diverged, Guard
+from training.network import build_model
+from training.optimization import adam, compile_model
 from training.prepare_data import training_files
 from training.strategy import distribute, everyones, is_chief
-
-# Of maps up to so many positions, chunks of the attention save no memory worth their time.
-WHOLE_MAP = 1024
 
 
 class Run:
@@ -53,6 +51,8 @@ class Run:
     ):
         self.config, self.run_dir, self.strategy, self.data_service = config, run_dir, strategy, data_service
         self.chief = is_chief(strategy)
+        if config.batch_size // strategy.num_replicas_in_sync % config.accumulate:
+            raise InputError(f"--accumulate {config.accumulate} must divide each device's share of --batch-size")
         if data_service:
             check_address(data_service)
         self.task = get_task(config.task)
@@ -66,21 +66,26 @@ class Run:
         with strategy.scope():
             self.model = build_model(config, self.spec)
             compile_model(self.model, config)
-        self.averaged = self.model.rebuild(dtype="float32", chunk_size=CHUNK_SIZE)
+        self.averaged = RNAN(**{**self.model.get_config(), "dtype": "float32", "chunk_size": CHUNK_SIZE})
         self.progress = self._restore()
 
     def _enter_folder(self):
         """Write the configuration, the chief first; the other workers check that theirs and their data are the same."""
         if self.chief:
             make_folder(self.run_dir)
-            self.config.write(self.run_dir)
+            for folder in (self.run_dir, self._checkpoints):
+                remove_leftovers(folder)
+            started = is_started(self.run_dir, self._checkpoints)
+            if not started:  # a checkpoint can only be that of the first weights, of whatever configuration
+                shutil.rmtree(self._checkpoints, ignore_errors=True)
+            self.config.write(self.run_dir, started)
         names = zlib.crc32("\n".join(file.name for file in self.files).encode())
         if len(set(everyones(self.strategy, names))) > 1:
             raise JobError("--data holds other photographs for one worker than for another; give all the same")
         if not self.chief:
             if not (self.run_dir / "config.json").exists():
                 raise JobError(f"{self.run_dir} is not the chief's; --run-dir must be a folder that all workers share")
-            self.config.write(self.run_dir)
+            self.config.write(self.run_dir, started=True)
 
     def _restore(self):
         """Load the newest checkpoint, once the chief has written it or set damaged ones aside."""
@@ -101,34 +106,58 @@ class Run:
     def _checkpoints(self):
         return self.run_dir / "checkpoints"
 
-    def train(self) -> bool:
+    def train(self) -> int | None:
         """Train to the last step.
 
         Returns:
-            Whether it got there; False after a signal.
+            None if it got there, else the number of the signal that stopped it.
+
+        Raises:
+            JobError: the disk is full, memory does not suffice, or the training diverged twice.
         """
         total = self.config.steps
         if self.progress.step >= total:
             print(f"{self.run_dir}: finished already, {total} steps; to train more give another --run-dir with --init")
         elif self.progress.step:
             print(f"{self.run_dir}: going on from step {self.progress.step} of {total}", flush=True)
-        while self.progress.step < total:
-            finished = self._fit()
+        elif self.chief:
+            save_checkpoint(self._checkpoints, self.model, self.progress)  # what a rollback may have to go back to
+        stopped = None
+        while self.progress.step < total and not stopped:
+            try:
+                stopped = self._fit()
+            except Diverged:
+                self._roll_back()
             everyones(self.strategy, 0)  # the chief has written; a worker that left earlier would look lost
-            if not finished:
-                return False
-            # Keras ends a fit by writing the moving average over the weights.
-            self.progress = self._restore()
-        return True
+        return stopped
+
+    def _roll_back(self):
+        """Go back to the newest checkpoint and halve the rate; raise at the second time."""
+        failed = self.progress
+        bad = f"{self.config.max_bad_steps} steps in a row had a NaN or infinite loss or gradient"
+        if failed.rollbacks:
+            raise JobError(
+                f"{bad} up to step {failed.step}, at half the learning rate again; {self._checkpoints} holds the "
+                "weights from before; try a lower --learning-rate or --precision float32 in another --run-dir "
+                "(--init starts it from this one's best.keras)"
+            )
+        self.progress = self._restore()
+        self.progress.rollbacks, self.progress.dropped = 1, failed.dropped
+        print(f"{bad} up to step {failed.step}; going back to step {self.progress.step} at half the learning rate")
 
     def _fit(self):
-        """Fit up to the end, or only up to the next validation where a run goes on between two of them."""
+        """Fit up to the end, or only up to the next validation where a run goes on between two of them.
+
+        Returns:
+            The number of the signal that ended it, or None.
+        """
         config, step = self.config, self.progress.step
         epoch, into_epoch = divmod(step, config.validate_every)
         steps = min(config.validate_every - into_epoch, config.steps - step)
         whole_epochs = (config.steps - step) // config.validate_every
         epochs = whole_epochs if not into_epoch and whole_epochs else 1
-        signals = StopOnSignal(self.strategy)
+        adam(self.model).rate_factor.assign(0.5**self.progress.rollbacks)
+        bar, signals = ProgressBar(config.steps, self.progress), StopOnSignal(self.strategy)
         validation = Validation(
             self.averaged,
             self.images,
@@ -140,7 +169,6 @@ class Run:
             self.progress,
             self.chief,
         )
-        bar = ProgressBar(config.steps, self.progress)
         board = keras.callbacks.TensorBoard(self.run_dir / "tensorboard", write_graph=False)
         try:
             self.model.fit(
@@ -152,14 +180,28 @@ class Run:
                 verbose=0,
                 callbacks=[
                     validation,  # first: it counts the steps
+                    Guard(self.progress, config.max_bad_steps),
                     *([bar, board] if self.chief else []),
                     signals,
-                    keras.callbacks.TerminateOnNaN(),
                 ],
             )
-        finally:
-            bar.close()
-        return not signals.stopped
+        except Exception as error:
+            for callback in (bar, signals):
+                callback.on_train_end()  # which Keras leaves out
+            if is_out_of_memory(error):
+                raise self._out_of(error) from error
+            raise
+        return signals.stopped
+
+    def _out_of(self, error):
+        config = self.config
+        if os.strerror(errno.ENOSPC) in str(error):  # TensorFlow's word for a full disk is that for full memory
+            return JobError(f"{self.run_dir}: cannot be written (no space left); make room and run the command again")
+        return JobError(
+            f"out of memory at step {self.progress.step + 1} with {config.batch_size} patches of {config.patch_size}x"
+            f"{config.patch_size} in {config.accumulate} piece(s); give more pieces by --accumulate (it must divide "
+            "the batch), or a smaller --batch-size or --patch-size"
+        )
 
     def batches(self, step: int) -> tf.data.Dataset | tf.distribute.DistributedDataset:
         """Return the training data from a step on, each replica's slice to itself; all workers call it together."""
@@ -182,77 +224,3 @@ class Run:
     def closing_table(self) -> str:
         """Return the PSNR of the input, of a simple baseline and of the best model, as lines of text."""
         return report.closing_table(self.images, self.task, self.level, self.progress.best)
-
-
-def build_model(config: TrainConfig, spec: PatchSpec) -> RNAN:
-    """Build the model that a configuration asks for, with fresh weights or those of `config.init`.
-
-    Args:
-        config: the resolved configuration.
-        spec: what a patch is.
-
-    Returns:
-        The model, not compiled.
-
-    Raises:
-        InputError: `config.init` is not a model of this size.
-    """
-    task, dtype = spec.task, {"bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}.get(config.precision)
-    metadata = {
-        "task": task.name,
-        "level": list(spec.level) if task.level_name else None,
-        "model": config.model,
-        "patch_size": config.patch_size,
-        "batch_size": config.batch_size,
-        "loss": config.loss,
-        "seed": config.seed,
-        "version": rnan_tf.__version__,
-        "code": code_version(),
-    }
-    positions = (config.patch_size // PRESETS[config.model].get("space_to_depth", 1)) ** 2
-    model = RNAN.from_preset(
-        config.model,
-        channels=task.channels,
-        scale=task.scale(spec.level[0]),
-        conditional=spec.conditional,
-        metadata=metadata,
-        chunk_size=positions if positions <= WHOLE_MAP else CHUNK_SIZE,
-        dtype=dtype,
-    )
-    if config.init:
-        start = load_model(config.init)
-        # The constants of a converted network belong to its weights.
-        model = model.rebuild(**{key: start.get_config()[key] for key in ("normalize_over", "value_range")})
-        take_weights(model, start, config.init)
-    return model
-
-
-def code_version() -> str | None:
-    """Return the commit of the training code, marked where files differ from it; None outside a git checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def take_weights(model: RNAN, start: RNAN, name: str) -> None:
-    """Give a model the weights of another, whose first and last layers may be of another task's shapes.
-
-    Args:
-        model: receives the weights; what does not fit stays as it is, and is printed.
-        start: the other model.
-        name: what to call it in messages.
-
-    Raises:
-        InputError: more than first and last layers differ.
-    """
-    ours, theirs = ({weight.path: weight for weight in each.weights} for each in (model, start))
-    fitting = {path for path in ours.keys() & theirs.keys() if ours[path].shape == theirs[path].shape}
-    unlike = [path for path in {**ours, **theirs} if path not in fitting]
-    if any(path.split("/")[0].rstrip("_0123456789") not in ("head", "tail", "upsample") for path in unlike):
-        raise InputError(f"{name}: its weights are not of the model size that is to be trained; give another --model")
-    for path in fitting:
-        ours[path].assign(theirs[path])
-    if unlike:
-        print(f"not from {name}, as another task's have other shapes: {', '.join(unlike)}")

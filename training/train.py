@@ -30,9 +30,9 @@ def main(argv: list[str] | None = None) -> int:
         found = "a GPU is visible" if has_gpu else "no GPU is visible; --model rnan overrules"
         print(f"model {config.model} ({'asked for' if asked.model else found})", flush=True)
         run = Run(config, run_dir or Path("runs") / f"{config.task}-{config.model}", strategy, placement.data_service)
-        if not run.train():
+        if stopped := run.train():
             print(f"stopped at step {run.progress.step} of {config.steps}; run the same command again to go on")
-            return 130
+            return 128 + stopped  # as shells do
         if chief:
             print(run.closing_table())
             print(f"model:   {run.run_dir / 'best.keras'}\npicture: {run.run_dir / 'panel.png'}")

@@ -1,0 +1,167 @@
+"""What is not finite never reaches weights, moments or averages, and a run that diverges goes back, then gives up."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import skimage.data
+import tensorflow as tf
+from PIL import Image
+
+import training.run
+from rnan_tf.presets import PRESETS
+from training.callbacks import ProgressBar
+from training.checkpoints import Progress
+from training.config import TrainConfig
+from training.guard import Diverged, Guard
+from training.optimization import adam, compile_model
+from training.step import TrainedRNAN
+from training.train import main
+
+TINY = {"filters": 8, "num_blocks": 2, "space_to_depth": 2}
+
+
+@pytest.fixture(scope="module")
+def batches():
+    draw = np.random.default_rng(0)
+    return tuple(draw.random((4, 2, 16, 16, 3), np.float32) for _ in range(2))
+
+
+def compiled(precision="float32"):
+    keras.utils.set_random_seed(0)
+    model = TrainedRNAN(**TINY, dtype="mixed_float16" if precision == "float16" else None)
+    compile_model(model, TrainConfig(model="rnan_lite", steps=100, warmup_steps=0, precision=precision).resolved(False))
+    return model
+
+
+def fit(model, x, y, *callbacks):
+    dataset = tf.data.Dataset.from_tensor_slices((x, y))
+    return model.fit(dataset, shuffle=False, verbose=0, callbacks=list(callbacks)).history
+
+
+def state(model):
+    variables = [*model.weights, *model.optimizer.variables]
+    return [keras.ops.convert_to_numpy(variable).tobytes() for variable in variables]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return compiled()
+
+
+@pytest.fixture(scope="module")
+def initial(model):
+    return [np.array(variable) for variable in (*model.weights, *model.optimizer.variables)]
+
+
+def reset(model, initial):
+    for variable, value in zip((*model.weights, *model.optimizer.variables), initial, strict=True):
+        variable.assign(value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", ["image", "truth"])  # of an infinite truth, the L1 loss has a finite gradient
+@pytest.mark.parametrize("bad", [0, 2])  # at first, where the average of the weights begins, and later
+def test_a_bad_step_is_as_if_it_had_not_been(model, initial, batches, value, where, bad):
+    x, y = (array.copy() for array in batches)
+    (x if where == "image" else y)[bad, 1, 3, 4, 0] = value
+    reset(model, initial)
+    progress = Progress()
+    history = fit(model, x, y, Guard(progress, 10))
+    after = state(model)
+    assert (progress.dropped, progress.bad_in_a_row) == (1, 0)
+
+    reset(model, initial)
+    good = [i for i in range(4) if i != bad]
+    expected = fit(model, *(array[good] for array in batches))
+    assert int(adam(model).iterations) == 3
+    assert after == state(model)
+    assert history == expected  # and the metrics are those of the good steps
+
+
+def test_a_bad_step_changes_no_bit(model, initial, batches):
+    reset(model, initial)
+    fit(model, *batches)
+    before = state(model)
+    fit(model, np.full_like(batches[0][:2], np.nan), batches[1][:2], Guard(Progress(), 3))
+    assert state(model) == before
+
+
+def test_steps_in_a_row_end_the_fit(model, initial, batches):
+    reset(model, initial)
+    x = batches[0].copy()
+    x[[0, 2, 3]] = np.nan
+    progress = Progress()
+    with pytest.raises(Diverged):
+        fit(model, x, batches[1], Guard(progress, 2))
+    assert (progress.dropped, progress.bad_in_a_row) == (3, 2)
+
+
+def test_float16_may_overflow_while_its_scale_settles(batches):
+    model, progress = compiled("float16"), Progress()
+    model.optimizer.dynamic_scale.assign(2.0**100)  # overflows in any gradient
+    fit(model, *batches, Guard(progress, 1))
+    assert (progress.dropped, progress.bad_in_a_row) == (4, 0)
+    model.optimizer.dynamic_scale.assign(1.0)
+    before = [np.array(weight).tobytes() for weight in model.weights]
+    with pytest.raises(Diverged):
+        fit(model, batches[0] * np.nan, batches[1], Guard(progress, 3))
+    assert progress.dropped == 7
+    assert [np.array(weight).tobytes() for weight in model.weights] == before
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photographs")
+    for i, image in enumerate((skimage.data.astronaut(), skimage.data.chelsea())):
+        Image.fromarray(image[80:152, 60:136]).save(folder / f"{i}.png")
+    return str(folder)
+
+
+def poisoned_run(photographs, run_dir, monkeypatch, fits):
+    """Train 6 steps; `fits`: the steps that are poisoned in each fit. Return exit code and the rates of all steps."""
+    monkeypatch.setitem(PRESETS, "rnan_lite", TINY)
+    batches, fits, rates = training.run.patch_batches, iter(fits), []
+
+    def poisoned(files, spec, batch_size, first_step):
+        bad = tf.constant([*next(fits, [])], tf.int64)
+
+        def spoil(i, batch):
+            return batch[0], tf.where(tf.reduce_any(bad == i + first_step + 1), float("nan"), batch[1])
+
+        return batches(files, spec, batch_size, first_step).enumerate().map(spoil)
+
+    def record(self, batch, logs=None):
+        rates.append(float(self.model.optimizer.learning_rate))
+
+    monkeypatch.setattr(training.run, "patch_batches", poisoned)
+    monkeypatch.setattr(ProgressBar, "on_train_batch_begin", record)
+    arguments = "--model rnan_lite --batch-size 2 --patch-size 16 --validate-every 2 --steps 6 --max-bad-steps 2"
+    code = main([*arguments.split(), "--schedule", "step", "--data", photographs, "--run-dir", str(run_dir)])
+    return code, rates
+
+
+def test_a_run_goes_back_and_halves_the_rate_once(photographs, tmp_path, monkeypatch, capsys):
+    # From step 4 on, across a validation: the checkpoint to go back to is that of step 2, from before.
+    code, rates = poisoned_run(photographs, tmp_path, monkeypatch, [[1, 4, 5]])
+    assert code == 0
+    captured = capsys.readouterr()
+    assert "up to step 5; going back to step 2 at half the learning rate" in captured.out
+    assert "dropped=3" in captured.err
+    full, half = rates[:5], rates[5:]
+    assert len(half) == 4
+    assert half[0] == full[2] / 2
+    progress = json.loads((tmp_path / "checkpoints" / "step-000000006" / "progress.json").read_text())
+    assert (progress["dropped"], progress["bad_in_a_row"], progress["rollbacks"]) == (3, 0, 1)
+    assert [(row["step"], row["dropped"]) for row in progress["history"]] == [(2, 1), (4, 3), (6, 3)]
+    assert all(np.isfinite(row["loss"]) and row["loss"] > 0 for row in progress["history"])
+
+
+def test_a_run_that_diverges_again_fails_with_1(photographs, tmp_path, monkeypatch, capsys):
+    code, _ = poisoned_run(photographs, tmp_path, monkeypatch, [[1, 2], [5, 6]])
+    assert code == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: 2 steps in a row had a NaN or infinite loss or gradient up to step 6")
+    assert "--learning-rate" in last and str(tmp_path) in last
+    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["step-000000002", "step-000000004"]
