@@ -153,7 +153,7 @@ def test_a_cluster_that_was_stopped_and_lost_a_worker_ends_with_the_same_bits(ru
     workers = train_cluster(run_dir, "-stopped")
     wait_for_step(run_dir, "worker1-stopped", 3)
     workers[1].send_signal(signal.SIGTERM)  # one is told, all stop
-    wait_for(*workers, code=130)
+    wait_for(*workers, code=143)
     done = len(losses(run_dir, "worker0-stopped"))
     assert 3 <= done < 10
     assert len(losses(run_dir, "worker1-stopped")) == done
