@@ -53,7 +53,7 @@ def measure(arguments: list[str]) -> None:
     config = asked.resolved(has_gpu=False)
     strategy = make_strategy(placement, config.batch_size)
     run, times = Run(config, run_dir, strategy, placement.data_service), StepTimes()
-    run.model.fit(run.batches(0), steps_per_epoch=config.steps, verbose=0, callbacks=[times])
+    run.model.fit(run.batches(0), steps_per_epoch=config.steps, shuffle=False, verbose=0, callbacks=[times])
     if is_chief(strategy):
         print(json.dumps(times.seconds()))
 
