@@ -10,7 +10,7 @@ from training.optimization import adam, average_weights, compile_model
 from training.step import TrainedRNAN
 from training.train import main
 
-BATCH, STEPS, CLIPNORM = 8, 4, 0.05
+BATCH, STEPS, CLIPNORM = 8, 4, 0.02
 
 
 @pytest.fixture(scope="module")
