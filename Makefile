@@ -15,7 +15,7 @@ train: $(VENV)/.installed-train
 	$(BIN)/python training/train.py --task demosaic --steps 750 --batch-size 8 --validate-every 250 --run-dir runs/demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 export: $(VENV)/.installed-export
 	$(BIN)/python export/export_saved_model.py --model $(MODEL) --output $(OUTPUT)/saved_model

@@ -40,7 +40,17 @@ setup(
         "onnx": ONNX,
         "serving": SERVING,
         "export": [*TFLITE, *ONNX, *SERVING],
-        "dev": [*TRAIN, *TFLITE, *ONNX, *SERVING, "jax>=0.4.30", "pytest>=8", "ruff>=0.9", "setuptools>=77"],
+        "dev": [
+            *TRAIN,
+            *TFLITE,
+            *ONNX,
+            *SERVING,
+            "jax>=0.4.30",
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.9",
+            "setuptools>=77",
+        ],
     },
     entry_points={"console_scripts": ["rnan-tf = rnan_tf.cli:main"]},
 )
