@@ -71,11 +71,13 @@ def test_wrong_arguments_are_named(argument):
 
 def test_a_folder_keeps_one_configuration(tmp_path):
     config = TrainConfig().resolved(False)
-    config.write(tmp_path)
+    config.write(tmp_path, started=False)
     assert json.loads((tmp_path / "config.json").read_text())["steps"] == 20_000
-    config.write(tmp_path)
+    config.write(tmp_path, started=True)
     with pytest.raises(InputError, match=r"seed 0 there, 1 now.*--run-dir"):
-        dataclasses.replace(config, seed=1).write(tmp_path)
+        dataclasses.replace(config, seed=1).write(tmp_path, started=True)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match="not a readable configuration"):
-        config.write(tmp_path)
+        config.write(tmp_path, started=True)
+    config.write(tmp_path, started=False)  # without a result, any configuration may take the folder
+    config.write(tmp_path, started=True)

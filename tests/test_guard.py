@@ -124,13 +124,13 @@ def poisoned_run(photographs, run_dir, monkeypatch, fits):
     monkeypatch.setitem(PRESETS, "rnan_lite", TINY)
     batches, fits, rates = training.run.patch_batches, iter(fits), []
 
-    def poisoned(files, spec, batch_size, first_step):
+    def poisoned(files, spec, batch_size, first_step, part):
         bad = tf.constant([*next(fits, [])], tf.int64)
 
         def spoil(i, batch):
             return batch[0], tf.where(tf.reduce_any(bad == i + first_step + 1), float("nan"), batch[1])
 
-        return batches(files, spec, batch_size, first_step).enumerate().map(spoil)
+        return batches(files, spec, batch_size, first_step, part=part).enumerate().map(spoil)
 
     def record(self, batch, logs=None):
         rates.append(float(self.model.optimizer.learning_rate))

@@ -82,7 +82,7 @@ def poison(rules):
     """Put a NaN into the batches of some steps; `rules`: [step, whether only at the full rate] pairs."""
     batches = training.run.patch_batches
 
-    def poisoned(files, spec, batch_size, first_step=0):
+    def poisoned(files, spec, batch_size, first_step, part):
         full_rate = float(running[0].optimizer.rate_factor) == 1
         steps = tf.constant([step for step, only_at_full_rate in rules if full_rate or not only_at_full_rate], tf.int64)
 
@@ -90,7 +90,7 @@ def poison(rules):
             bad = tf.reduce_any(steps == i + first_step + 1)
             return batch[0], tf.where(bad, float("nan"), batch[1])
 
-        return batches(files, spec, batch_size, first_step).enumerate().map(spoil)
+        return batches(files, spec, batch_size, first_step, part=part).enumerate().map(spoil)
 
     running = []
     before(training.run.Run, "_fit", lambda self: running.__setitem__(slice(None), [self.model]))

@@ -97,7 +97,10 @@ def as_command(run_dir: Path, config: TrainConfig) -> str:
     words = ["python", "training/train.py"]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if value in (field.default, list(field.default) if isinstance(field.default, tuple) else field.default):
+        if field.name != "task" and value in (
+            field.default,
+            list(field.default) if isinstance(field.default, tuple) else field.default,
+        ):
             continue
         if field.name == "init":
             value = f"runs/{Path(value).name}"
