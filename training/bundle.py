@@ -97,14 +97,12 @@ def as_command(run_dir: Path, config: TrainConfig) -> str:
     words = ["python", "training/train.py"]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if field.name != "task" and value in (
-            field.default,
-            list(field.default) if isinstance(field.default, tuple) else field.default,
-        ):
+        value = tuple(value) if isinstance(value, list) else value
+        if value == field.default and field.name != "task":
             continue
         if field.name == "init":
             value = f"runs/{Path(value).name}"
-        values = [Path(path).name for path in value] if isinstance(value, (list, tuple)) else [str(value)]
+        values = [Path(path).name for path in value] if isinstance(value, tuple) else [str(value)]
         words += [f"--{field.name.replace('_', '-')}", *values]
     return shlex.join([*words, "--run-dir", f"runs/{run_dir.name}"])
 
