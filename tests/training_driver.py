@@ -20,6 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import training.callbacks
 import training.checkpoints
 import training.run
+import training.step
 from rnan_tf.presets import PRESETS
 from training.train import main, tf
 
@@ -69,7 +70,7 @@ def end_at(place, step, number):
     elif place == "validation":
         before(training.callbacks, "evaluate", end)
     elif place == "checkpoint half written":
-        before(training.run.TrainedRNAN, "save_weights", half_written)
+        before(training.step.TrainedRNAN, "save_weights", half_written)
     elif place == "checkpoint not renamed":
         before(os, "replace", lambda source, target: "step-" in str(target) and end())
     elif place == "older one half removed":
