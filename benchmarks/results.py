@@ -1,11 +1,10 @@
 """Measure the bundled networks on the paper's test sets: `python benchmarks/results.py --data TEST_SETS`.
 
 TEST_SETS is a folder with Kodak24/, CBSD68/, BSD68/, Classic5/, Set5/ and Set14/. Prints the table and writes
-docs/results.md. Every measurement is kept in docs/results.json as soon as it is made, with the network's sha256: run
-again, it goes on where it was, and measures what has changed.
+docs/results.md. Every measurement goes into the network's entry of the manifest as soon as it is made: run again, it
+goes on where it was, and measures networks that were bundled since.
 """
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy as np
 import skimage.data
 from tqdm import tqdm
 
-from rnan_tf.bundled import FOLDER, bundled_name, read_manifest
+from rnan_tf.bundled import FOLDER, bundled_name, read_manifest, write_manifest
 from rnan_tf.cli import Parser
 from rnan_tf.data import read_clean
 from rnan_tf.errors import InputError, command
@@ -33,7 +32,6 @@ from rnan_tf.loading import load_model
 from rnan_tf.tasks import get_task
 from training.report import panel
 
-STORE = ROOT / "docs" / "results.json"
 PAGE = ROOT / "docs" / "results.md"
 # (task, test set) -> {level: (the paper's RNAN, then the rivals that it prints)}; PSNR, dB.
 PUBLISHED = {
@@ -80,26 +78,24 @@ def main(argv: list[str] | None = None) -> int:
         "--self-ensemble", nargs="*", metavar="SET", help="also over 8 turns and flips, 8 times slower; only these sets"
     )
     args = parser.parse_args(argv)
-    store = json.loads(STORE.read_text()) if STORE.exists() else {}
     ensembles = args.self_ensemble if args.self_ensemble is not None else []
     every_set = args.self_ensemble == []
     for use_ensemble in (False, True):
         for (task, test_set), levels in PUBLISHED.items():
             if not use_ensemble or every_set or test_set in ensembles:
                 for level in levels:
-                    measure(store, task, test_set, level, use_ensemble, args.data)
+                    measure(task, test_set, level, use_ensemble, args.data)
     make_crops()
-    page = as_page(store)
+    page = as_page()
     write_atomically(PAGE, page.encode())
     print(page)
     return 0
 
 
-def measure(store: dict, task_name: str, test_set: str, level: int, use_ensemble: bool, data: Path) -> None:
-    """Measure a network on a test set, if there is one and it has not been measured; write `STORE`.
+def measure(task_name: str, test_set: str, level: int, use_ensemble: bool, data: Path) -> None:
+    """Measure a network on a test set, if there is one and it has not been measured; write the manifest.
 
     Args:
-        store: see `key`; receives the result.
         task_name: the task.
         test_set: the folder's name.
         level: the level.
@@ -111,7 +107,7 @@ def measure(store: dict, task_name: str, test_set: str, level: int, use_ensemble
     """
     task = get_task(task_name)
     entry = _entry(task, level)
-    if entry is None or key(entry, test_set, level, use_ensemble) in store:
+    if entry is None or key(test_set, level, use_ensemble) in entry.get("test", {}):
         return
     if not (data / test_set).is_dir():
         raise InputError(f"{data / test_set}: no such test set")
@@ -124,17 +120,19 @@ def measure(store: dict, task_name: str, test_set: str, level: int, use_ensemble
     images = ((file.name, read_clean(file, task, level)) for file in tqdm(files, desc=name, unit="image", leave=False))
     mean = evaluate(images, task, level, predict)["mean"]
     degraded = evaluate(((file.name, read_clean(file, task, level)) for file in files), task, level)["mean"]
-    store[key(entry, test_set, level, use_ensemble)] = {
+    result = {
         **{metric: round(value, 4) for metric, value in mean.items()},
         "input_psnr": round(degraded["psnr"], 4),
         "seconds": round(time.perf_counter() - start, 1),
     }
-    write_atomically(STORE, (json.dumps(store, indent=1) + "\n").encode())
+    manifest = read_manifest()
+    manifest[bundled_name(task, level)].setdefault("test", {})[key(test_set, level, use_ensemble)] = result
+    write_manifest(manifest)
 
 
-def key(entry: dict, test_set: str, level: int, use_ensemble: bool) -> str:
+def key(test_set: str, level: int, use_ensemble: bool) -> str:
     """Return what a measurement is stored under."""
-    return f"{entry['sha256'][:16]} {test_set} {level}{' self-ensemble' if use_ensemble else ''}"
+    return f"{test_set}{f' {level}' if level else ''}{' self-ensemble' if use_ensemble else ''}"
 
 
 def _entry(task, level):
@@ -165,7 +163,7 @@ def _crop_path(task_name, level):
     return PAGE.parent / "images" / f"results-{task_name}{f'-{level}' if level else ''}.png"
 
 
-def as_page(store: dict) -> str:
+def as_page() -> str:
     """Return the page's Markdown."""
     lines = [
         "# Results",
@@ -181,7 +179,8 @@ def as_page(store: dict) -> str:
     for (task_name, test_set), levels in PUBLISHED.items():
         for level, (paper, rivals) in levels.items():
             entry = _entry(get_task(task_name), level)
-            found = [store.get(key(entry, test_set, level, ensemble)) if entry else None for ensemble in (False, True)]
+            tests = (entry or {}).get("test", {})
+            found = [tests.get(key(test_set, level, ensemble)) for ensemble in (False, True)]
             ours = [f"{row['psnr']:.2f} ({row['ssim']:.4f})" if row else "not measured" for row in found]
             before = f"{found[0]['input_psnr']:.2f}" if found[0] else ""
             lines.append(

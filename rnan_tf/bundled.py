@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from rnan_tf.errors import InputError, JobError
+from rnan_tf.files import write_atomically
 from rnan_tf.tasks import Task
 
 FOLDER = Path(__file__).parent / "weights"
@@ -14,6 +15,18 @@ def read_manifest() -> dict[str, dict]:
     """Return what is known about the bundled networks: name -> file, sha256, task, level, commands, data, PSNR, ..."""
     path = FOLDER / "manifest.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def write_manifest(manifest: dict[str, dict]) -> None:
+    """Write what is known about the bundled networks.
+
+    Args:
+        manifest: see `read_manifest`.
+
+    Raises:
+        JobError: it cannot be written.
+    """
+    write_atomically(FOLDER / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
 
 
 def bundled_path(name: str) -> Path | None:

@@ -57,6 +57,18 @@ def start_python():
 
 
 @pytest.fixture(scope="session")
+def photographs(tmp_path_factory):
+    """A folder of small pieces of real photographs to train on."""
+    import skimage.data
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("photographs")
+    for i, image in enumerate((skimage.data.astronaut(), skimage.data.chelsea(), skimage.data.coffee())):
+        Image.fromarray(image[80:152, 60:136]).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def data_folder():
     """The test sets and the reference's image pairs, which are not in the repository (see RNAN_DATA in the message)."""
     folder = Path(os.environ.get("RNAN_DATA", ROOT.parent / "shared" / "data"))

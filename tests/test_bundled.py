@@ -79,7 +79,6 @@ def test_results_are_kept_and_written_as_a_page(shelf, tmp_path, monkeypatch, ca
     (tmp_path / "sets" / "Set5").mkdir(parents=True)
     Image.fromarray(skimage.data.astronaut()[CROP]).save(tmp_path / "sets" / "Set5" / "a.png")
     monkeypatch.setattr(results, "FOLDER", shelf)
-    monkeypatch.setattr(results, "STORE", tmp_path / "results.json")
     monkeypatch.setattr(results, "PAGE", tmp_path / "results.md")
     monkeypatch.setattr(results, "PUBLISHED", {("sr", "Set5"): {2: ("38.17", "EDSR 38.11"), 3: ("", "")}})
     monkeypatch.setattr(results, "CROPS", ())
@@ -88,6 +87,7 @@ def test_results_are_kept_and_written_as_a_page(shelf, tmp_path, monkeypatch, ca
     assert main(["evaluate", "--task", "sr", "--data", "sets/Set5", "--model", "sr-x2"]) == 0
     psnr, _, ssim = capsys.readouterr().out.splitlines()[-1].split()[1:]
     page = (tmp_path / "results.md").read_text()
+    assert f"{bundled.read_manifest()['sr-x2']['test']['Set5 2']['psnr']:.2f}" == psnr
     assert f"| {psnr} ({ssim}) | not measured | 38.17 | EDSR 38.11 |" in page
     assert "| sr | 3 | Set5 |  | not measured | not measured |" in page
     monkeypatch.setattr(results, "evaluate", None)  # a second run has nothing to measure
@@ -103,6 +103,7 @@ def test_each_entry_says_how_it_was_made():
         assert all(line.startswith("python training/train.py --task ") for line in entry["commands"])
         assert entry["code"] and entry["data"] and entry["hours"] > 0
         assert abs(entry["float16_loss"]) <= 0.01
+        assert all(20 < result["psnr"] < 50 for result in entry["test"].values()) and entry["test"]
 
 
 @pytest.mark.parametrize("name", bundled.read_manifest())

@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 import pytest
-import skimage.data
 from PIL import Image
 
 from rnan_tf.data import PatchSpec, read_clean
@@ -25,14 +24,6 @@ def wait_until(condition, process):
         assert process.poll() is None
         time.sleep(0.05)
     return found
-
-
-@pytest.fixture(scope="module")
-def photographs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photographs")
-    for i, image in enumerate((skimage.data.astronaut(), skimage.data.chelsea(), skimage.data.coffee())):
-        Image.fromarray(image[80:152, 60:136]).save(folder / f"{i}.png")
-    return folder
 
 
 @pytest.fixture

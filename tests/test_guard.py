@@ -5,9 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
-import skimage.data
 import tensorflow as tf
-from PIL import Image
 
 import training.run
 from rnan_tf.presets import PRESETS
@@ -111,14 +109,6 @@ def test_float16_may_overflow_while_its_scale_settles(batches):
     assert [np.array(weight).tobytes() for weight in model.weights] == before
 
 
-@pytest.fixture(scope="module")
-def photographs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photographs")
-    for i, image in enumerate((skimage.data.astronaut(), skimage.data.chelsea())):
-        Image.fromarray(image[80:152, 60:136]).save(folder / f"{i}.png")
-    return str(folder)
-
-
 def poisoned_run(photographs, run_dir, monkeypatch, fits):
     """Train 6 steps; `fits`: the steps that are poisoned in each fit. Return exit code and the rates of all steps."""
     monkeypatch.setitem(PRESETS, "rnan_lite", TINY)
@@ -138,7 +128,7 @@ def poisoned_run(photographs, run_dir, monkeypatch, fits):
     monkeypatch.setattr(training.run, "patch_batches", poisoned)
     monkeypatch.setattr(ProgressBar, "on_train_batch_begin", record)
     arguments = "--model rnan_lite --batch-size 2 --patch-size 16 --validate-every 2 --steps 6 --max-bad-steps 2"
-    code = main([*arguments.split(), "--schedule", "step", "--data", photographs, "--run-dir", str(run_dir)])
+    code = main([*arguments.split(), "--schedule", "step", "--data", str(photographs), "--run-dir", str(run_dir)])
     return code, rates
 
 

@@ -13,9 +13,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-import skimage.data
 from keras.src.backend.tensorflow import trainer
-from PIL import Image
 
 from rnan_tf.errors import InputError, JobError
 from training import run
@@ -28,14 +26,6 @@ DEADLINE = 600  # seconds for a run of a few, on a machine that may be busy
 # The gradients are above this norm at every step: whether the whole batch's gradient is clipped shows in the losses.
 SMALL = ["--model", "rnan_lite", "--batch-size", "4", "--patch-size", "16"]
 FLAGS = [*SMALL, "--validate-every", "10", "--clipnorm", "0.05"]
-
-
-@pytest.fixture(scope="module")
-def photographs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photographs")
-    for i, image in enumerate((skimage.data.astronaut(), skimage.data.chelsea(), skimage.data.coffee())):
-        Image.fromarray(image[80:152, 60:136]).save(folder / f"{i}.png")
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import pytest
 import skimage.data
 import skimage.metrics
 import tensorflow as tf
-from PIL import Image
 
 from rnan_tf import bundled
 from rnan_tf.inference import model_predictor, restore
@@ -34,16 +33,8 @@ def tiny_preset():
         yield
 
 
-@pytest.fixture(scope="module")
-def photographs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photographs")
-    for i, image in enumerate((skimage.data.astronaut(), skimage.data.chelsea(), skimage.data.coffee())):
-        Image.fromarray(image[80:152, 60:136]).save(folder / f"{i}.png")
-    return str(folder)
-
-
 def train(photographs, run_dir, *arguments):
-    return main([*SMALL, "--data", photographs, "--run-dir", str(run_dir), *arguments])
+    return main([*SMALL, "--data", str(photographs), "--run-dir", str(run_dir), *arguments])
 
 
 @pytest.mark.parametrize(
@@ -188,7 +179,7 @@ def test_a_runs_best_network_is_bundled(photographs, uninterrupted, tmp_path, mo
     for ours, theirs in zip(stored.get_weights(), best.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs.astype(np.float16))
     assert entry["validation_psnr"] == pytest.approx(best.metadata["validation_psnr"], abs=0.02)
-    assert f"--data {os.path.basename(photographs)} --model rnan_lite --steps 5 --batch-size 2" in entry["commands"][0]
+    assert f"--data {photographs.name} --model rnan_lite --steps 5 --batch-size 2" in entry["commands"][0]
     assert str(tmp_path.parent) not in json.dumps(entry)
     assert bundle.main(["--run", str(tmp_path / "nowhere")]) == 2
     assert "nowhere: no such model" in capsys.readouterr().err

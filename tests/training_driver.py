@@ -1,6 +1,6 @@
 """Runs `training/train.py` in a process of its own, with a tiny network, injected NaNs, and an end at a chosen place.
 
-Usage: training_driver.py '{"send": [place, step, signal], "poison": [...], ...}' <arguments of train.py>
+Usage: training_driver.py '{"end": [place, step or seed, signal], "poison": [...], ...}' <arguments of train.py>
 """
 
 import json
@@ -40,7 +40,7 @@ def before(owner, name, action):
 
 
 def end_at(place, step, number):
-    """Arrange that this process gets a signal at a place, once the run has come to a step."""
+    """Arrange that this process gets a signal at a place, once the run has come to a step; see `KILLS`."""
     progress = []
     before(training.callbacks.ProgressBar, "on_train_begin", lambda self, logs=None: progress.append(self.progress))
 
@@ -65,7 +65,16 @@ def end_at(place, step, number):
             next(Path(path).iterdir()).unlink()
             os.kill(os.getpid(), number)
 
-    if place == "step":
+    def end_some_time_after_the_first_step(self, batch, logs=None):
+        if not progress:
+            return
+        progress.clear()
+        delay = random.Random(step).uniform(0, 0.4)  # before the validation after it, which takes longer, has ended
+        threading.Thread(target=lambda: (time.sleep(delay), os.kill(os.getpid(), number))).start()
+
+    if place == "random":
+        before(training.callbacks.Validation, "on_train_batch_end", end_some_time_after_the_first_step)
+    elif place == "step":
         before(training.callbacks.Validation, "on_train_batch_begin", end_within_the_step)
     elif place == "validation":
         before(training.callbacks, "evaluate", end)

@@ -21,7 +21,7 @@ from rnan_tf.cli import Parser
 from rnan_tf.data import read_images
 from rnan_tf.errors import InputError, JobError, command
 from rnan_tf.evaluation import evaluate
-from rnan_tf.files import make_folder, replacing, write_atomically
+from rnan_tf.files import make_folder, replacing
 from rnan_tf.inference import model_predictor
 from rnan_tf.loading import load_model, save_model, trained_task
 from training.config import TrainConfig
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         "float16_loss": round(scores[0] - scores[1], 4),
     }
     manifest = dict(sorted({**bundled.read_manifest(), name: entry}.items()))
-    write_atomically(bundled.FOLDER / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
+    bundled.write_manifest(manifest)
     print(json.dumps({name: entry}, indent=2))
     return 0
 
