@@ -20,7 +20,7 @@ import numpy as np
 import skimage.data
 from tqdm import tqdm
 
-from rnan_tf.bundled import FOLDER, bundled_name, read_manifest, write_manifest
+from rnan_tf.bundled import bundled_name, bundled_path, read_manifest, write_manifest
 from rnan_tf.cli import Parser
 from rnan_tf.data import read_clean
 from rnan_tf.errors import InputError, command
@@ -112,8 +112,7 @@ def measure(task_name: str, test_set: str, level: int, use_ensemble: bool, data:
     if not (data / test_set).is_dir():
         raise InputError(f"{data / test_set}: no such test set")
     files = list_images([data / test_set])
-    model = load_model(FOLDER / entry["file"])
-    predict = model_predictor(model, level / 255)
+    predict = model_predictor(load_model(bundled_path(bundled_name(task, level))), level / 255)
     predict = self_ensemble(predict, is_mosaic=task_name == "demosaic") if use_ensemble else predict
     start = time.perf_counter()
     name = f"{task_name} {level or ''} {test_set}{' self-ensemble' if use_ensemble else ''}"
@@ -148,12 +147,11 @@ def make_crops() -> None:
     photograph = Path(skimage.data.__file__).parent / CROP_PHOTOGRAPH
     for task_name, level in CROPS:
         task = get_task(task_name)
-        entry = _entry(task, level)
-        if entry is None:
+        if _entry(task, level) is None:
             continue
         clean = read_clean(photograph, task, level)[100:340, 120:440]
         degraded = task.degraded(clean, (0, 0), level)
-        predict = model_predictor(load_model(FOLDER / entry["file"]), level / 255)
+        predict = model_predictor(load_model(bundled_path(bundled_name(task, level))), level / 255)
         restored = restore(predict, degraded, task.scale(level))
         picture = np.ascontiguousarray(panel(task.baseline(degraded, level), restored, clean))
         write_photo(_crop_path(task_name, level), Photo(picture, None, None, "PNG"))

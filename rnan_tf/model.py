@@ -5,7 +5,7 @@ from keras import layers
 
 from rnan_tf.attention import CHUNK_SIZE
 from rnan_tf.layers import LevelChannel, ResidualAttentionBlock, conv
-from rnan_tf.presets import PRESETS
+from rnan_tf.presets import PRESETS, SUPER_RESOLUTION
 from rnan_tf.resampling import CropLike, Enlarge, PadToMultiple, PixelShuffle
 
 # The mean that EDSR's and RNAN's super-resolution networks subtract, of the DIV2K training set, range [0, 1].
@@ -24,6 +24,8 @@ class RNAN(keras.Model):
         normalize_over: "keys" (the paper) or "queries" (the authors' code), see `non_local_attention`.
         conditional: adds a second input `level`; the model then takes `{"image": ..., "level": ...}`.
         space_to_depth: the features' resolution is the image's divided by this; 1 is the paper, 2 `rnan_lite`.
+        subpixel_tail: of super-resolution: one convolution and a pixel shuffle give what is added to the bilinearly
+            enlarged image, as always with `space_to_depth` above 1; False is the paper, which adds to nothing.
         value_range: the network inside works on images times this. The reference's weights expect 255; sigmoid and
             softmax are not scale-free.
         input_size: (H, W) if static, None for any size from 1x1 up. JAX needs it static.
@@ -49,6 +51,7 @@ class RNAN(keras.Model):
         normalize_over: str = "keys",
         conditional: bool = False,
         space_to_depth: int = 1,
+        subpixel_tail: bool = False,
         value_range: float = 1.0,
         input_size: tuple[int, int] | None = None,
         chunk_size: int = CHUNK_SIZE,
@@ -63,7 +66,8 @@ class RNAN(keras.Model):
         image = keras.Input((height, width, channels), name="image")
         level = keras.Input((), name="level") if conditional else None
         padded = PadToMultiple(2 * space_to_depth, dtype="float32", name="pad")(image)
-        mean_shift = scale > 1 and space_to_depth == 1
+        subpixel = space_to_depth > 1 or (subpixel_tail and scale > 1)
+        mean_shift = scale > 1 and not subpixel
         offset = [-value_range * mean for mean in DIV2K_MEAN] if mean_shift else 0.0
         x = layers.Rescaling(value_range, offset, dtype=dtype, name="to_range")(padded)
         if conditional:
@@ -83,7 +87,7 @@ class RNAN(keras.Model):
             x = layers.Add(dtype=dtype, name="add_head")([x, head])
 
         # === The restored image ===
-        if space_to_depth > 1:
+        if subpixel:
             factor = scale * space_to_depth
             x = conv(channels * factor**2, dtype=dtype, name="tail")(x)
             x = PixelShuffle(factor, dtype=dtype, name="to_space")(x)
@@ -105,6 +109,7 @@ class RNAN(keras.Model):
         self.normalize_over = normalize_over
         self.conditional = conditional
         self.space_to_depth = space_to_depth
+        self.subpixel_tail = subpixel_tail
         self.value_range = value_range
         self.input_size = tuple(input_size) if input_size else None  # a .keras file brings a list
         self.chunk_size = chunk_size
@@ -127,7 +132,8 @@ class RNAN(keras.Model):
         """
         if preset not in PRESETS:
             raise ValueError(f"Argument `preset` must be one of {', '.join(PRESETS)}. Received: {preset!r}")
-        return cls(**{**PRESETS[preset], **kwargs})
+        for_scale = SUPER_RESOLUTION.get(preset, {}) if kwargs.get("scale", 1) > 1 else {}
+        return cls(**{**PRESETS[preset], **for_scale, **kwargs})
 
     def rebuild(self, **changes) -> "RNAN":
         """Return a model with the same weights and other constructor arguments, such as `dtype` or `input_size`.
@@ -152,6 +158,7 @@ class RNAN(keras.Model):
             "normalize_over": self.normalize_over,
             "conditional": self.conditional,
             "space_to_depth": self.space_to_depth,
+            "subpixel_tail": self.subpixel_tail,
             "value_range": self.value_range,
             "input_size": self.input_size,
             "chunk_size": self.chunk_size,

@@ -78,7 +78,6 @@ def test_results_are_kept_and_written_as_a_page(shelf, tmp_path, monkeypatch, ca
     (shelf / "manifest.json").write_text(json.dumps(manifest))
     (tmp_path / "sets" / "Set5").mkdir(parents=True)
     Image.fromarray(skimage.data.astronaut()[CROP]).save(tmp_path / "sets" / "Set5" / "a.png")
-    monkeypatch.setattr(results, "FOLDER", shelf)
     monkeypatch.setattr(results, "PAGE", tmp_path / "results.md")
     monkeypatch.setattr(results, "PUBLISHED", {("sr", "Set5"): {2: ("38.17", "EDSR 38.11"), 3: ("", "")}})
     monkeypatch.setattr(results, "CROPS", ())

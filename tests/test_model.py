@@ -19,7 +19,8 @@ VARIANTS = {
     "conditional": {**SMALL, "conditional": True, "space_to_depth": 2},
     "sr_x2": {**SMALL, "scale": 2},
     "sr_x3": {**SMALL, "scale": 3},
-    "sr_lite_x2": {**SMALL, "scale": 2, "space_to_depth": 2},
+    "sr_half_x2": {**SMALL, "scale": 2, "space_to_depth": 2},
+    "sr_lite_x3": {**SMALL, "scale": 3, "subpixel_tail": True},
     "static_bfloat16": {
         **SMALL,
         "input_size": (9, 12),
@@ -142,6 +143,12 @@ def test_from_preset(preset):
     assert model.get_config().items() >= {**PRESETS[preset], "filters": 8, "channels": 1}.items()
 
 
+def test_lite_super_resolution_keeps_the_resolution_of_its_input():
+    model = RNAN.from_preset("rnan_lite", scale=3)
+    assert model.get_config().items() >= {"filters": 48, "space_to_depth": 1, "subpixel_tail": True}.items()
+    assert RNAN.from_preset("rnan", scale=3).get_config().items() >= {"subpixel_tail": False}.items()
+
+
 def test_from_preset_unknown():
     with pytest.raises(ValueError, match=r"`preset` must be one of rnan, rnan_lite. Received: 'rnan_huge'"):
         RNAN.from_preset("rnan_huge")
@@ -192,15 +199,15 @@ def test_the_level_changes_the_output_of_its_image_only():
 
 
 @pytest.mark.parametrize("scale", [1, 2])
-@pytest.mark.parametrize("space_to_depth", [1, 2])
-def test_a_zero_tail_leaves_the_skip(scale, space_to_depth):
+@pytest.mark.parametrize(("space_to_depth", "subpixel_tail"), [(1, False), (1, True), (2, False)])
+def test_a_zero_tail_leaves_the_skip(scale, space_to_depth, subpixel_tail):
     """Restoration adds to the image (enlarged bilinearly in a lite super-resolution); the paper's SR has no skip."""
-    model = random_model(**SMALL, scale=scale, space_to_depth=space_to_depth)
+    model = random_model(**SMALL, scale=scale, space_to_depth=space_to_depth, subpixel_tail=subpixel_tail)
     for variable in model.get_layer("tail").weights:
         variable.assign(np.zeros(variable.shape))
     x = images(8, 12)
     expected = tf.image.resize(x, (8 * scale, 12 * scale)).numpy()
-    if scale > 1 and space_to_depth == 1:
+    if scale > 1 and space_to_depth == 1 and not subpixel_tail:
         expected = np.broadcast_to(np.float32([0.4488, 0.4371, 0.4040]), expected.shape)
     np.testing.assert_allclose(output(model, x), expected, rtol=0, atol=1e-6)
 

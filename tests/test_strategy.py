@@ -44,12 +44,13 @@ def train(start_python, photographs):
 def train_cluster(train):
     """Start two workers; returns their processes."""
 
-    def start(run_dir, attempt=""):
+    def start(run_dir, attempt="", *arguments):
         cluster = {"worker": free_addresses(2)}
         return [
             train(
                 run_dir,
                 f"worker{index}{attempt}",
+                *arguments,
                 TF_CONFIG=json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}),
             )
             for index in (0, 1)
@@ -175,6 +176,14 @@ def test_two_devices_train_in_sixteen_bits(train, tmp_path, precision):
     assert np.isfinite(losses(run_dir)).all()
     model = keras.saving.load_model(run_dir / "last.keras", compile=False)
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+def test_a_cluster_trains_in_sixteen_bits(train_cluster, tmp_path):
+    wait_for(*train_cluster(tmp_path / "run", "", "--precision", "bfloat16", "--steps", "2"))
+    values = losses(tmp_path / "run")
+    assert len(values) == 2
+    assert np.isfinite(values).all()
+    assert values == losses(tmp_path / "run", "worker1")
 
 
 def test_a_batch_that_the_devices_cannot_share_is_refused(start_python, tmp_path):

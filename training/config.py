@@ -141,7 +141,7 @@ def parse_arguments(argv: list[str] | None) -> tuple[TrainConfig, Placement, Pat
             settings["help"] += f" ({option.default})"
         parser.add_argument(f"--{option.name.replace('_', '-')}", default=option.default, **settings)
     parser.add_argument("--run-dir", type=Path, help="folder for all results (runs/TASK-MODEL)")
-    where = parser.add_argument_group("where it runs, which does not change the result")
+    where = parser.add_argument_group("where it runs")
     where.add_argument(
         "--strategy",
         choices=STRATEGIES,

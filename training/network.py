@@ -4,12 +4,10 @@ import subprocess
 from pathlib import Path
 
 import rnan_tf
-from rnan_tf.attention import CHUNK_SIZE
 from rnan_tf.data import PatchSpec
 from rnan_tf.errors import InputError
 from rnan_tf.loading import load_model
 from rnan_tf.model import RNAN
-from rnan_tf.presets import PRESETS
 from training.config import TrainConfig
 from training.step import TrainedRNAN
 
@@ -42,16 +40,16 @@ def build_model(config: TrainConfig, spec: PatchSpec) -> TrainedRNAN:
         "version": rnan_tf.__version__,
         "code": code_version(),
     }
-    positions = (config.patch_size // PRESETS[config.model].get("space_to_depth", 1)) ** 2
     model = TrainedRNAN.from_preset(
         config.model,
         channels=task.channels,
         scale=task.scale(spec.level[0]),
         conditional=spec.conditional,
         metadata=metadata,
-        chunk_size=positions if positions <= WHOLE_MAP else CHUNK_SIZE,
         dtype=dtype,
     )
+    if (config.patch_size // model.space_to_depth) ** 2 <= WHOLE_MAP:
+        model = model.rebuild(chunk_size=WHOLE_MAP)
     if config.init:
         start = load_model(config.init)
         # The constants of a converted network belong to its weights.
