@@ -25,6 +25,14 @@ def test_the_loss_follows_task_and_model(task, model, loss):
     assert TrainConfig(task=task, model=model, loss="l2").resolved(False).loss == "l2"
 
 
+@pytest.mark.parametrize(
+    ("task", "model", "size"), [("sr", "rnan_lite", 24), ("sr", "rnan", 48), ("jpeg", "rnan_lite", 48)]
+)
+def test_the_patch_size_follows_task_and_model(task, model, size):
+    assert TrainConfig(task=task, model=model).resolved(False).patch_size == size
+    assert TrainConfig(task=task, model=model, patch_size=32).resolved(False).patch_size == 32
+
+
 def test_every_open_field_but_init_is_filled_in():
     config = TrainConfig(task="denoise").resolved(False)
     assert config.level == "50"

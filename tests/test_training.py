@@ -152,10 +152,10 @@ def test_another_configuration_is_refused(photographs, uninterrupted, capsys):
 def test_init_from_another_task_takes_all_but_the_ends(photographs, uninterrupted, tmp_path, capsys):
     arguments = ["--task", "sr", "--learning-rate", "1e-9", "--init", str(uninterrupted)]
     assert train(photographs, tmp_path, "--steps", "1", *arguments) == 0
-    assert "other shapes: tail/kernel, tail/bias" in capsys.readouterr().out
+    assert "other shapes: head/kernel\n" in capsys.readouterr().out
     ours, theirs = ({w.path: w for w in load_model(folder).weights} for folder in (tmp_path, uninterrupted))
     np.testing.assert_allclose(ours["body/kernel"], theirs["body/kernel"], atol=1e-7)
-    assert ours["tail/kernel"].shape != theirs["tail/kernel"].shape
+    assert ours["head/kernel"].shape != theirs["head/kernel"].shape
 
 
 def test_init_of_another_size_is_refused(photographs, uninterrupted, tmp_path, capsys, monkeypatch):
@@ -183,6 +183,13 @@ def test_a_runs_best_network_is_bundled(photographs, uninterrupted, tmp_path, mo
     assert str(tmp_path.parent) not in json.dumps(entry)
     assert bundle.main(["--run", str(tmp_path / "nowhere")]) == 2
     assert "nowhere: no such model" in capsys.readouterr().err
+
+    assert train(photographs, tmp_path / "second", "--steps", "1", "--init", "demosaic") == 0
+    assert bundle.main(["--run", str(tmp_path / "second")]) == 0
+    second = bundled.read_manifest()["demosaic"]
+    assert second["commands"][0] == entry["commands"][0]
+    assert second["commands"][1].endswith(f"--init runs/{uninterrupted.name} --run-dir runs/second")
+    assert second["hours"] >= entry["hours"]
 
 
 def test_out_of_memory_names_what_to_change_and_the_folder_takes_it(photographs, tmp_path, monkeypatch, capsys):

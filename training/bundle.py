@@ -39,8 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     run_dir = parser.parse_args(argv).run
     model = load_model(run_dir)
     task, levels = trained_task(model, run_dir)
-    chain = read_chain(run_dir)
-    config = chain[-1][1]
+    config, (commands, hours_spent) = read_config(run_dir), history(run_dir)
     name = f"sr-x{model.scale}" if task.name == "sr" else task.name
     make_folder(bundled.FOLDER)
     target = bundled.FOLDER / f"{name}.keras"
@@ -57,9 +56,9 @@ def main(argv: list[str] | None = None) -> int:
         "task": task.name,
         "level": list(levels) if task.level_name else None,
         "code": model.metadata.get("code"),
-        "commands": [as_command(folder, config) for folder, config in chain],
+        "commands": commands,
         "data": [Path(path).name for path in config.data],
-        "hours": round(sum(hours(folder) for folder, _ in chain), 2),
+        "hours": round(hours_spent, 2),
         "validation_photographs": len(images),
         "validation_level": level if task.level_name else None,
         "validation_psnr": round(scores[1], 3),
@@ -76,24 +75,45 @@ def measure(model, images, task, level: float) -> float:
     return evaluate(images, task, level, model_predictor(model, level / 255))["mean"]["psnr"]
 
 
-def read_chain(run_dir: Path) -> list[tuple[Path, TrainConfig]]:
-    """Return the runs that led to a network, the first one first, following `--init`.
+def read_config(run_dir: Path) -> TrainConfig:
+    """Return a run's configuration.
+
+    Raises:
+        InputError: its folder or configuration is missing.
+    """
+    try:
+        return TrainConfig(**json.loads((run_dir / "config.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{run_dir}: no run with a readable config.json ({error})") from error
+
+
+def history(run_dir: Path) -> tuple[list[str], float]:
+    """Return how a network came to be, following `--init`.
+
+    Args:
+        run_dir: the run that ended with it.
+
+    Returns:
+        (command lines, the first run's first; hours of all of them).
 
     Raises:
         InputError: a run's folder or configuration is missing.
     """
-    try:
-        config = TrainConfig(**json.loads((run_dir / "config.json").read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{run_dir}: no run with a readable config.json ({error})") from error
-    if not config.init:
-        return [(run_dir, config)]
-    start = Path(config.init)
-    return [*read_chain(start.parent if start.suffix else start), (run_dir, config)]
+    config = read_config(run_dir)
+    commands, hours_before = [], 0.0
+    start = Path(config.init or "")
+    if config.init and not start.exists() and config.init in bundled.read_manifest():
+        entry = bundled.read_manifest()[config.init]
+        commands, hours_before = entry["commands"], entry["hours"]
+        start = Path(shlex.split(commands[-1])[-1])  # the name will be the new network's
+    elif config.init:
+        start = start.parent if start.suffix else start
+        commands, hours_before = history(start)
+    return [*commands, as_command(run_dir, config, start.name)], hours_before + hours(run_dir)
 
 
-def as_command(run_dir: Path, config: TrainConfig) -> str:
-    """Return the command line of a run, with the last names of its folders."""
+def as_command(run_dir: Path, config: TrainConfig, start: str) -> str:
+    """Return the command line of a run, with the last names of its folders; `start` is that of `--init`."""
     words = ["python", "training/train.py"]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -101,7 +121,7 @@ def as_command(run_dir: Path, config: TrainConfig) -> str:
         if value == field.default and field.name != "task":
             continue
         if field.name == "init":
-            value = f"runs/{Path(value).name}"
+            value = f"runs/{start}"
         values = [Path(path).name for path in value] if isinstance(value, tuple) else [str(value)]
         words += [f"--{field.name.replace('_', '-')}", *values]
     return shlex.join([*words, "--run-dir", f"runs/{run_dir.name}"])

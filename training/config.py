@@ -15,9 +15,11 @@ from training.strategy import STRATEGIES, Placement
 # What differs between the model sizes. rnan: the paper, section 4.1 (Adam, 1e-4 halved in steps, 48x48 patches, batch
 # 16). rnan_lite: the measurements in docs/recipe.md.
 RECIPES = {
-    "rnan": {"learning_rate": 1e-4, "schedule": "step", "steps": 1_000_000},
-    "rnan_lite": {"learning_rate": 1e-3, "schedule": "cosine", "steps": 20_000, "loss": "l1"},
+    "rnan": {"learning_rate": 1e-4, "schedule": "step", "steps": 1_000_000, "patch_size": 48},
+    "rnan_lite": {"learning_rate": 1e-3, "schedule": "cosine", "steps": 20_000, "patch_size": 48, "loss": "l1"},
 }
+# What differs for super-resolution, see `rnan_tf.presets`.
+SUPER_RESOLUTION_RECIPES = {"rnan_lite": {"patch_size": 24}}
 
 
 def _option(default, text, **options):
@@ -37,7 +39,7 @@ class TrainConfig:
     model: str | None = _option(None, "rnan where a GPU is visible, else rnan_lite", choices=tuple(PRESETS))
     steps: int | None = _option(None, "optimizer steps (rnan 1,000,000, rnan_lite 20,000)")
     batch_size: int = _option(16, "patches a step, over all devices")
-    patch_size: int = _option(48, "height and width of the degraded patches, even")
+    patch_size: int | None = _option(None, "height and width of the degraded patches, even (48; rnan_lite for sr: 24)")
     learning_rate: float | None = _option(None, "highest rate (rnan 1e-4, rnan_lite 1e-3)")
     schedule: str | None = _option(None, "rnan: step, halved 5 times; rnan_lite: cosine", choices=("cosine", "step"))
     warmup_steps: int = _option(100, "steps over which the rate rises from 0")
@@ -64,6 +66,8 @@ class TrainConfig:
         """
         task, model = get_task(self.task), self.model or ("rnan" if has_gpu else "rnan_lite")
         defaults = {"loss": task.loss, **RECIPES[model], "model": model, "level": self.level}
+        if task.name == "sr":
+            defaults |= SUPER_RESOLUTION_RECIPES.get(model, {})
         if task.level_name:
             defaults["level"] = self.level or str(task.default_level)
         task.parse_level(defaults["level"])

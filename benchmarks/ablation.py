@@ -1,0 +1,141 @@
+"""What does each choice of rnan_lite's recipe give? `python benchmarks/ablation.py --data PHOTOGRAPHS`.
+
+Trains the same short run again with one change each, and prints the PSNR on the photographs that are held out of
+--data, with the CPU time of a step. Finished runs are kept under --output: interrupted, it goes on where it was.
+"""
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from rnan_tf.quiet import import_tensorflow
+
+import_tensorflow()
+
+import keras
+
+from rnan_tf import presets
+from rnan_tf.cli import Parser
+from rnan_tf.errors import command
+from rnan_tf.evaluation import evaluate
+from rnan_tf.files import write_atomically
+from rnan_tf.inference import model_predictor
+from training.config import parse_arguments
+from training.run import Run
+from training.strategy import make_strategy
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change to the recipe.
+
+    Attributes:
+        name: what the table calls it.
+        arguments: of train.py, in addition.
+        design: arguments of RNAN that replace the preset's.
+    """
+
+    name: str
+    arguments: tuple[str, ...] = ()
+    design: tuple[tuple[str, object], ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """The name of its run's folder."""
+        return self.name.replace(" ", "-").replace(",", "")
+
+
+CHANGES = {
+    ("demosaic",): (
+        Change("as it is"),
+        Change("L2 loss", ("--loss", "l2")),
+        Change("rate 5e-4", ("--learning-rate", "5e-4")),
+        Change("rate 2e-3", ("--learning-rate", "2e-3")),
+        Change("rate halved in steps", ("--schedule", "step")),
+        Change("32 patches of 24", ("--batch-size", "32", "--patch-size", "24")),
+        Change("4 patches of 68", ("--batch-size", "4", "--patch-size", "68")),
+        Change("bfloat16", ("--precision", "bfloat16")),
+        Change("32 filters", design=(("filters", 32),)),
+        Change("64 filters", design=(("filters", 64),)),
+        Change("2 blocks", design=(("num_blocks", 2),)),
+        Change("6 blocks", design=(("num_blocks", 6),)),
+        Change("full resolution, patches of 24", ("--patch-size", "24"), (("space_to_depth", 1),)),
+    ),
+    ("sr", "--level", "2", "--patch-size", "24"): (
+        Change("as it is"),
+        Change("half resolution, patches of 48", ("--patch-size", "48"), (("space_to_depth", 2),)),
+        Change("the paper's tail", design=(("subpixel_tail", False),)),
+    ),
+}
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    """Read the command line, train what is missing, print the table."""
+    parser = Parser(prog="ablation.py", description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, nargs="+", help="photographs to train on: folders, files, globs")
+    parser.add_argument("--steps", type=int, default=500, help="of each run (500)")
+    parser.add_argument("--output", type=Path, default=Path("runs/ablation"), help="folder of the runs (runs/ablation)")
+    args = parser.parse_args(argv)
+    print("| task | change | parameters | CPU ms a step | PSNR | difference |\n|---|---|---|---|---|---|")
+    for task, changes in CHANGES.items():
+        base = None
+        for change in changes:
+            folder = args.output / task[0] / change.folder
+            if not (folder / "result.json").exists():
+                flags = ["--data", *args.data, "--steps", str(args.steps), "--batch-size", "8", "--model", "rnan_lite"]
+                result = train([*flags, "--task", *task, *change.arguments, "--run-dir", str(folder)], change.design)
+                write_atomically(folder / "result.json", json.dumps(result).encode())
+            result = json.loads((folder / "result.json").read_text())
+            base = base or result["psnr"]
+            line = f"| {task[0]} | {change.name} | {result['parameters']:,} | {result['milliseconds']:.0f} | "
+            print(f"{line}{result['psnr']:.2f} dB | {result['psnr'] - base:+.2f} |", flush=True)
+            if change is changes[0]:
+                without = result["psnr_last_weights"]
+                print(
+                    f"| {task[0]} | no moving average of the weights | | | {without:.2f} dB | {without - base:+.2f} |"
+                )
+    return 0
+
+
+def train(arguments: list[str], design: tuple) -> dict:
+    """Train by the arguments of train.py.
+
+    Args:
+        arguments: the command line.
+        design: arguments of RNAN that replace the preset's.
+
+    Returns:
+        {"parameters", "milliseconds" of CPU time a step, "psnr" and "psnr_last_weights" in dB}.
+    """
+    asked, placement, run_dir = parse_arguments(arguments)
+    config = asked.resolved(has_gpu=False)
+    originals = {name: getattr(presets, name)["rnan_lite"] for name in ("PRESETS", "SUPER_RESOLUTION")}
+    try:
+        for name, original in originals.items():
+            getattr(presets, name)["rnan_lite"] = {**original, **dict(design)}
+        run = Run(config, run_dir, make_strategy(placement, config.batch_size))
+    finally:
+        for name, original in originals.items():
+            getattr(presets, name)["rnan_lite"] = original
+    start, first = time.process_time(), run.progress.step
+    run.train()
+    milliseconds = 1000 * (time.process_time() - start) / max(config.steps - first, 1)
+    last = run.model.rebuild(dtype="float32")
+    score = evaluate(run.images, run.task, run.level, model_predictor(last, run.level / 255))["mean"]["psnr"]
+    result = {
+        "parameters": last.count_params(),
+        "milliseconds": milliseconds,
+        "psnr": run.progress.best,
+        "psnr_last_weights": score,
+    }
+    keras.backend.clear_session()
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())
