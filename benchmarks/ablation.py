@@ -58,7 +58,7 @@ CHANGES = {
         Change("rate halved in steps", ("--schedule", "step")),
         Change("32 patches of 24", ("--batch-size", "32", "--patch-size", "24")),
         Change("4 patches of 68", ("--batch-size", "4", "--patch-size", "68")),
-        Change("bfloat16", ("--precision", "bfloat16")),
+        Change("float32", ("--precision", "float32")),
         Change("32 filters", design=(("filters", 32),)),
         Change("64 filters", design=(("filters", 64),)),
         Change("2 blocks", design=(("num_blocks", 2),)),
@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     """Read the command line, train what is missing, print the table."""
     parser = Parser(prog="ablation.py", description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, nargs="+", help="photographs to train on: folders, files, globs")
-    parser.add_argument("--steps", type=int, default=500, help="of each run (500)")
+    parser.add_argument("--steps", type=int, default=400, help="of each run (400)")
     parser.add_argument("--output", type=Path, default=Path("runs/ablation"), help="folder of the runs (runs/ablation)")
     args = parser.parse_args(argv)
     print("| task | change | parameters | CPU ms a step | PSNR | difference |\n|---|---|---|---|---|---|")
@@ -87,7 +87,8 @@ def main(argv: list[str] | None = None) -> int:
         for change in changes:
             folder = args.output / task[0] / change.folder
             if not (folder / "result.json").exists():
-                flags = ["--data", *args.data, "--steps", str(args.steps), "--batch-size", "8", "--model", "rnan_lite"]
+                flags = ["--model", "rnan_lite", "--data", *args.data, "--steps", str(args.steps)]
+                flags += ["--batch-size", "8", "--precision", "bfloat16"]
                 result = train([*flags, "--task", *task, *change.arguments, "--run-dir", str(folder)], change.design)
                 write_atomically(folder / "result.json", json.dumps(result).encode())
             result = json.loads((folder / "result.json").read_text())
