@@ -1,5 +1,6 @@
-"""Shared by all test modules. It is imported before TensorFlow, whose log level is read at import."""
+"""Fixtures that test modules share. It is imported before TensorFlow, whose log level is read at import."""
 
+import functools
 import json
 import os
 import subprocess
@@ -75,3 +76,73 @@ def data_folder():
     if not (folder / "reference_pairs").is_dir() or not (folder / "test").is_dir():
         pytest.skip(f"{folder} has no reference_pairs/ and test/; set RNAN_DATA to the folder that has them")
     return folder
+
+
+# === The command line ===
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """A folder of untrained models, one a task."""
+    import keras
+
+    from rnan_tf.loading import save_model
+    from rnan_tf.model import RNAN
+    from tests.command_line import MODELS
+
+    folder = tmp_path_factory.mktemp("models")
+    keras.utils.set_random_seed(0)
+    for name, kwargs in MODELS.items():
+        save_model(RNAN(filters=4, num_blocks=2, **kwargs), folder / f"{name}.keras")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def load_once():
+    from rnan_tf.loading import load_model
+
+    return functools.cache(lambda source: load_model(source))
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch, load_once):
+    """An empty current folder; each model is loaded once for all tests, because building it takes a second."""
+    from rnan_tf import commands
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(commands, "load_model", load_once)
+    return tmp_path
+
+
+@pytest.fixture
+def rnan_tf(workplace, capsys, models):
+    """Run the command line: (exit code, lines on stdout, lines on stderr). `M/` stands for the models' folder."""
+    from rnan_tf import cli
+
+    def run(line, *more):
+        arguments = [word.replace("M/", f"{models}/") for word in line.split()] + list(more)
+        code = cli.main(arguments)
+        out, err = capsys.readouterr()
+        return code, out.splitlines(), err.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def refused(rnan_tf, workplace):
+    """Run what must fail: one line on stderr that matches, and no file made or changed."""
+
+    def run(line, code, *parts):
+        before = tree(workplace)
+        result, _, err = rnan_tf(line)
+        assert len(err) == 1 and err[0].startswith("error: "), err
+        for part in parts:
+            assert part in err[0]
+        assert result == code
+        assert tree(workplace) == before
+
+    return run
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
