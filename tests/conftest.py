@@ -11,6 +11,8 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+pytest.register_assert_rewrite("tests.image_samples")
+
 ROOT = Path(__file__).parents[1]
 
 
