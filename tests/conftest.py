@@ -148,3 +148,38 @@ def refused(rnan_tf, workplace):
 
 def tree(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# === Images to cut patches of ===
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """Five photographs of different kinds and sizes."""
+    import numpy as np
+    import skimage.data
+
+    from tests.patches import save
+
+    folder = tmp_path_factory.mktemp("photos")
+    save(folder / "astronaut.png", skimage.data.astronaut()[:90, 180:260])
+    save(folder / "camera.png", skimage.data.camera()[100:181, 200:299])  # gray
+    save(folder / "chelsea.png", skimage.data.chelsea()[80:180, 120:220])
+    save(folder / "coffee.jpg", skimage.data.coffee()[100:200, 200:333], quality=95)
+    alpha = skimage.data.astronaut()[200:300, 100:185, :1]
+    save(folder / "rgba.png", np.concatenate([skimage.data.astronaut()[200:300, 100:185], alpha], axis=2))
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="session")
+def maps(tmp_path_factory):
+    """Images whose pixels say where they are: (y, x, 80 * number)."""
+    import numpy as np
+
+    from tests.patches import MAP_SIZES, save
+
+    folder = tmp_path_factory.mktemp("maps")
+    for number, (height, width) in enumerate(MAP_SIZES):
+        y, x = np.mgrid[:height, :width]
+        save(folder / f"{number}.png", np.stack([y, x, np.full_like(y, 80 * number)], axis=2).astype(np.uint8))
+    return sorted(folder.iterdir())
