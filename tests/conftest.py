@@ -183,3 +183,25 @@ def maps(tmp_path_factory):
         y, x = np.mgrid[:height, :width]
         save(folder / f"{number}.png", np.stack([y, x, np.full_like(y, 80 * number)], axis=2).astype(np.uint8))
     return sorted(folder.iterdir())
+
+
+# === Exports ===
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """Save a task's model as a SavedModel, once: (Keras model, folder, its signatures)."""
+    from tests.saved_models import export
+
+    return functools.cache(lambda name: export(name, tmp_path_factory.mktemp(name) / "1"))
+
+
+@pytest.fixture(scope="session")
+def demosaic():
+    """(a small demosaicing network, its TFLite content with metadata, the same without)."""
+    from export import export_tflite
+    from tests.tflite_networks import LITE, TILE, random_model
+
+    model = random_model(**LITE)
+    content = export_tflite.convert(model, TILE)
+    return model, export_tflite.add_metadata(content, {"task": "demosaic"}), content
