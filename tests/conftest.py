@@ -1,5 +1,6 @@
-"""Shared by all test modules. It is imported before TensorFlow, whose log level is read at import."""
+"""Fixtures that test modules share. It is imported before TensorFlow, whose log level is read at import."""
 
+import functools
 import json
 import os
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+pytest.register_assert_rewrite("tests.image_samples")
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,3 +78,130 @@ def data_folder():
     if not (folder / "reference_pairs").is_dir() or not (folder / "test").is_dir():
         pytest.skip(f"{folder} has no reference_pairs/ and test/; set RNAN_DATA to the folder that has them")
     return folder
+
+
+# === The command line ===
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """A folder of untrained models, one a task."""
+    import keras
+
+    from rnan_tf.loading import save_model
+    from rnan_tf.model import RNAN
+    from tests.command_line import MODELS
+
+    folder = tmp_path_factory.mktemp("models")
+    keras.utils.set_random_seed(0)
+    for name, kwargs in MODELS.items():
+        save_model(RNAN(filters=4, num_blocks=2, **kwargs), folder / f"{name}.keras")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def load_once():
+    from rnan_tf.loading import load_model
+
+    return functools.cache(lambda source: load_model(source))
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch, load_once):
+    """An empty current folder; each model is loaded once for all tests, because building it takes a second."""
+    from rnan_tf import commands
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(commands, "load_model", load_once)
+    return tmp_path
+
+
+@pytest.fixture
+def rnan_tf(workplace, capsys, models):
+    """Run the command line: (exit code, lines on stdout, lines on stderr). `M/` stands for the models' folder."""
+    from rnan_tf import cli
+
+    def run(line, *more):
+        arguments = [word.replace("M/", f"{models}/") for word in line.split()] + list(more)
+        code = cli.main(arguments)
+        out, err = capsys.readouterr()
+        return code, out.splitlines(), err.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def refused(rnan_tf, workplace):
+    """Run what must fail: one line on stderr that matches, and no file made or changed."""
+
+    def run(line, code, *parts):
+        before = tree(workplace)
+        result, _, err = rnan_tf(line)
+        assert len(err) == 1 and err[0].startswith("error: "), err
+        for part in parts:
+            assert part in err[0]
+        assert result == code
+        assert tree(workplace) == before
+
+    return run
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# === Images to cut patches of ===
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """Five photographs of different kinds and sizes."""
+    import numpy as np
+    import skimage.data
+
+    from tests.patches import save
+
+    folder = tmp_path_factory.mktemp("photos")
+    save(folder / "astronaut.png", skimage.data.astronaut()[:90, 180:260])
+    save(folder / "camera.png", skimage.data.camera()[100:181, 200:299])  # gray
+    save(folder / "chelsea.png", skimage.data.chelsea()[80:180, 120:220])
+    save(folder / "coffee.jpg", skimage.data.coffee()[100:200, 200:333], quality=95)
+    alpha = skimage.data.astronaut()[200:300, 100:185, :1]
+    save(folder / "rgba.png", np.concatenate([skimage.data.astronaut()[200:300, 100:185], alpha], axis=2))
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="session")
+def maps(tmp_path_factory):
+    """Images whose pixels say where they are: (y, x, 80 * number)."""
+    import numpy as np
+
+    from tests.patches import MAP_SIZES, save
+
+    folder = tmp_path_factory.mktemp("maps")
+    for number, (height, width) in enumerate(MAP_SIZES):
+        y, x = np.mgrid[:height, :width]
+        save(folder / f"{number}.png", np.stack([y, x, np.full_like(y, 80 * number)], axis=2).astype(np.uint8))
+    return sorted(folder.iterdir())
+
+
+# === Exports ===
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """Save a task's model as a SavedModel, once: (Keras model, folder, its signatures)."""
+    from tests.saved_models import export
+
+    return functools.cache(lambda name: export(name, tmp_path_factory.mktemp(name) / "1"))
+
+
+@pytest.fixture(scope="session")
+def demosaic():
+    """(a small demosaicing network, its TFLite content with metadata, the same without)."""
+    from export import export_tflite
+    from tests.tflite_networks import LITE, TILE, random_model
+
+    model = random_model(**LITE)
+    content = export_tflite.convert(model, TILE)
+    return model, export_tflite.add_metadata(content, {"task": "demosaic"}), content

@@ -1,61 +1,25 @@
-"""The SavedModel: what a server computes from it, what it refuses, and what an export leaves behind."""
+"""The SavedModel: what a server computes from it, and what it refuses."""
 
 import io
 import os
-import shutil
 import struct
 import subprocess
 import sys
 import zlib
 
-import keras
 import numpy as np
 import pytest
-import skimage.data
 import tensorflow as tf
 from PIL import Image
-from tensorflow_serving.apis import prediction_log_pb2
 
-from export import export_saved_model, saved_model
 from rnan_tf.images import read_photo
-from rnan_tf.inference import Tiling, model_predictor, restore
-from rnan_tf.loading import save_model
-from rnan_tf.model import RNAN
+from rnan_tf.inference import model_predictor, restore
 from rnan_tf.pixels import to_float
 from rnan_tf.restoration import restore_photo
 from rnan_tf.tasks import get_task
+from tests.saved_models import LIMIT, MODELS, PHOTO, TILING
 
-PHOTO = skimage.data.astronaut()[60:127, 200:271]  # 67x71
-LIMIT = 40_000
-TILING = Tiling(32, 8)
-MODELS = {
-    "denoise": {"conditional": True, "space_to_depth": 2, "metadata": {"task": "denoise", "level": [5, 60]}},
-    "denoise-gray": {"channels": 1, "metadata": {"task": "denoise-gray", "level": [30, 30]}},
-    "demosaic": {"space_to_depth": 2, "normalize_over": "queries", "metadata": {"task": "demosaic", "level": None}},
-    "jpeg": {"channels": 1, "metadata": {"task": "jpeg", "level": [10, 40]}},
-    "sr": {"scale": 2, "metadata": {"task": "sr", "level": [2, 2]}},
-}
 TASKS = list(MODELS)
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """Save a task's model, once: (Keras model, folder, its signatures)."""
-    cache = {}
-
-    def export(name):
-        if name not in cache:
-            keras.utils.set_random_seed(0)
-            model = RNAN(filters=8, num_blocks=2, **MODELS[name])
-            for variable in model.trainable_variables:  # attention starts as the identity
-                if "non_local/w" in variable.path:
-                    variable.assign(keras.random.normal(variable.shape, stddev=0.3))
-            folder = tmp_path_factory.mktemp(name) / "1"
-            saved_model.ServingGraph(model, get_task(name), (5, 60), TILING, LIMIT).save(folder)
-            cache[name] = model, folder, tf.saved_model.load(str(folder)).signatures
-        return cache[name]
-
-    return export
 
 
 def call(signatures, signature, level=None, **inputs):
@@ -151,6 +115,7 @@ def test_each_image_has_its_own_level(exported):
 
 
 # === What it refuses ===
+
 
 _HUGE = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
 _BOMB = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s", 13, b"IHDR") + _HUGE + struct.pack(">I", zlib.crc32(b"IHDR" + _HUGE))
@@ -319,91 +284,3 @@ def test_runs_under_saved_model_cli(exported, tmp_path):
     assert done.returncode == 0, done.stderr
     served = np.load(tmp_path / "restored.npy")
     assert difference(served, call(signatures, "serving_default", image=image)) <= 1
-
-
-# === The command ===
-
-
-@pytest.fixture
-def export(capsys, tmp_path):
-    """Run the command with output folder tmp_path/out: (exit code, lines on stdout, lines on stderr)."""
-    for name, metadata in (("good", {"task": "denoise", "level": [5, 60]}), ("untold", {})):
-        model = RNAN(filters=4, num_blocks=2, space_to_depth=2, conditional=True, metadata=metadata)
-        save_model(model, tmp_path / f"{name}.keras")
-
-    def run(*arguments, model="good.keras"):
-        paths = ["--model", str(tmp_path / model), "--output", str(tmp_path / "out")]
-        code = export_saved_model.main([*paths, "--tile", "32", "--overlap", "8", *arguments])
-        out, err = capsys.readouterr()
-        return code, out.splitlines(), err.splitlines()
-
-    return run
-
-
-def test_export_adds_a_version_with_warmup_requests(export, tmp_path):
-    folder = tmp_path / "out"
-    (folder / "9").mkdir(parents=True)
-    (folder / "9" / "saved_model.pb").write_bytes(b"older")
-    (folder / ".DS_Store").write_bytes(b"")
-    code, out, err = export()
-    assert (code, err) == (0, [])
-    assert "out/10" in out[0] and "levels (uint8)" in out[1]
-    assert sorted(path.name for path in folder.iterdir()) == [".DS_Store", "10", "9"]
-    assert (folder / "9" / "saved_model.pb").read_bytes() == b"older"
-    signatures, seen = tf.saved_model.load(str(folder / "10")).signatures, []
-    for record in tf.data.TFRecordDataset(str(folder / "10" / "assets.extra" / "tf_serving_warmup_requests")):
-        request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
-        inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
-        (output,) = signatures[request.model_spec.signature_name](**inputs).values()
-        assert len(output) == 1
-        assert request.model_spec.name == "out"
-        seen.append(request.model_spec.signature_name)
-    assert sorted(seen) == ["serve_bytes", "serve_float", "serving_default"]
-
-
-def test_other_content_is_refused(export, tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "holiday.jpg").write_bytes(b"mine")
-    code, out, err = export()
-    assert (code, out) == (2, [])
-    assert len(err) == 1 and "holiday.jpg" in err[0]
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["holiday.jpg"]
-
-
-def test_wrong_export_is_not_left_behind(export, exported, tmp_path, monkeypatch):
-    other = exported("denoise")[1]
-    monkeypatch.setattr(saved_model.ServingGraph, "save", lambda _, folder: shutil.copytree(other, folder))
-    code, out, err = export()
-    assert (code, out) == (1, [])
-    assert len(err) == 1 and "differs from the Keras model" in err[0]
-    assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_full_disk_is_one_line(export, tmp_path, monkeypatch):
-    def save(*_):
-        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
-
-    monkeypatch.setattr(saved_model.ServingGraph, "save", save)
-    code, _, err = export()
-    assert code == 1 and len(err) == 1 and "No space left on device" in err[0]
-    assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_wrong_use(export, tmp_path, monkeypatch):
-    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "other.keras")
-    Image.fromarray(PHOTO[:2, :2]).save(tmp_path / "small.png")
-    for message, arguments, model in (
-        ("not an RNAN", [], "other.keras"),
-        ("no such model", [], "none.keras"),
-        ("give --task", [], "untold.keras"),
-        ("not sr", ["--task", "sr"], "good.keras"),
-        ("--max-pixels", ["--max-pixels", "0"], "good.keras"),
-        ("too small", ["--image", str(tmp_path / "small.png")], "good.keras"),
-        ("no such file", ["--image", str(tmp_path / "none.png")], "good.keras"),
-    ):
-        code, out, err = export(*arguments, model=model)
-        assert (code, out, len(err)) == (2, [], 1) and message in err[0], (message, err)
-    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
-    code, _, err = export()
-    assert code == 2 and len(err) == 1 and "pip install 'rnan-tf[serving]'" in err[0]
-    assert not (tmp_path / "out").exists()

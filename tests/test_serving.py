@@ -1,22 +1,13 @@
-"""The clients against a server of the official gRPC stubs and one of the documented JSON, and the configuration files.
+"""The clients against a server of the official gRPC stubs and one of the documented JSON (model_server.py)."""
 
-Both run the exported model in this process; TensorFlow Serving itself does not run here.
-"""
-
-import base64
-import contextlib
 import http.server
 import io
-import json
-import re
 import shutil
 import socket
 import subprocess
 import sys
 import threading
-import time
 from concurrent import futures
-from pathlib import Path
 
 import grpc
 import keras
@@ -24,11 +15,8 @@ import numpy as np
 import pytest
 import skimage.data
 import tensorflow as tf
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 from PIL import Image
-from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
-from tensorflow_serving.config import model_server_config_pb2
+from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from export.saved_model import ServingGraph
 from export.serving import client_grpc, client_rest
@@ -37,8 +25,8 @@ from rnan_tf.inference import Tiling, model_predictor, restore
 from rnan_tf.model import RNAN
 from rnan_tf.restoration import restore_photo
 from rnan_tf.tasks import get_task
+from tests.model_server import SERVING, RestHandler, Service
 
-SERVING = Path(client_grpc.__file__).parent
 PHOTO = skimage.data.astronaut()[60:101, 200:237]  # 41x37
 TILING = Tiling(32, 8)
 LIMIT = 10_000
@@ -92,45 +80,6 @@ def difference(a, b):
 
 
 # === gRPC ===
-
-
-class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """PredictionService as TensorFlow Serving answers it, for the model `rnan`; `echo` returns its input."""
-
-    def __init__(self, saved):
-        self.model, self.folder = saved
-        self.unavailable, self.delay, self.calls = 0, 0, 0
-
-    def Predict(self, request, context):
-        self.calls += 1
-        time.sleep(self.delay)
-        if self.unavailable:
-            self.unavailable -= 1
-            context.abort(grpc.StatusCode.UNAVAILABLE, "The batch scheduling queue is full")
-        response = predict_pb2.PredictResponse()
-        if request.model_spec.name == "echo":
-            response.outputs["image_bytes"].CopyFrom(request.inputs["image_bytes"])
-            return response
-        function = self.model.signatures[request.model_spec.signature_name]
-        inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
-        try:
-            outputs = function(**inputs)
-        except tf.errors.InvalidArgumentError as error:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
-        for name, value in outputs.items():
-            response.outputs[name].CopyFrom(tf.make_tensor_proto(value.numpy()))
-        return response
-
-    def GetModelMetadata(self, request, context):
-        if request.model_spec.name != "rnan":
-            context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {request.model_spec.name}")
-        file = (self.folder / "saved_model.pb").read_bytes()
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        for name, signature in saved_model_pb2.SavedModel.FromString(file).meta_graphs[0].signature_def.items():
-            signatures.signature_def[name].CopyFrom(signature)
-        response = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=request.model_spec)
-        response.metadata["signature_def"].Pack(signatures)
-        return response
 
 
 @pytest.fixture(scope="module")
@@ -244,56 +193,6 @@ def free_port():
 # === REST ===
 
 
-class RestHandler(http.server.BaseHTTPRequestHandler):
-    """The predict API in row format, as tensorflow_serving/g3doc/api_rest.md has it."""
-
-    def do_POST(self):
-        service = self.server.service
-        service.calls += 1
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        time.sleep(service.delay)
-        if service.unavailable:
-            service.unavailable -= 1
-            return self.answer(503, {"error": "The batch scheduling queue is full"})
-        if self.path != "/v1/models/rnan:predict":
-            return self.answer(404, {"error": "Servable not found for request: Latest(other)"})
-        request = json.loads(body)
-        function = service.model.signatures[request["signature_name"]]
-        try:
-            outputs = function(**self.columns(request["instances"], function.structured_input_signature[1]))
-        except tf.errors.InvalidArgumentError as error:
-            return self.answer(400, {"error": error.message})
-        except LookupError as error:
-            return self.answer(400, {"error": str(error)})
-        ((name, values),) = outputs.items()
-        assert name.endswith("_bytes")  # that is how the server knows that they are not text
-        return self.answer(200, {"predictions": [{"b64": base64.b64encode(v).decode()} for v in values.numpy()]})
-
-    def columns(self, instances, inputs):
-        plain = [set(row) == {"b64"} for row in instances]
-        if any(plain) and len(inputs) > 1:
-            raise LookupError("instances is a plain list, but expecting list of objects")
-        rows = [{next(iter(inputs)): row} if is_plain else row for row, is_plain in zip(instances, plain, strict=True)]
-        columns = {name: [row[name] for row in rows] for name in inputs}
-        for name, spec in inputs.items():
-            if spec.dtype == tf.string:
-                columns[name] = [base64.b64decode(value["b64"], validate=True) for value in columns[name]]
-            columns[name] = tf.constant(columns[name], spec.dtype)
-        return columns
-
-    def answer(self, status, content):
-        data = json.dumps(content, indent=4).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        with contextlib.suppress(ConnectionError):  # a client that waits no longer
-            self.wfile.write(data)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def rest_server(grpc_server):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), RestHandler)
@@ -398,57 +297,3 @@ def test_curl_client(service, rest_server, model, phone_photo, tmp_path):
     done = run(tmp_path / "none.png", out, url)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert not out.exists()
-
-
-# === The configuration files ===
-
-
-def message_class(name, fields):
-    """Make a message class from (name, type or class) pairs; a field's number plays no part in the text format."""
-    file = descriptor_pb2.FileDescriptorProto(name=f"{name}.proto", package="test", syntax="proto3")
-    field_types = descriptor_pb2.FieldDescriptorProto
-    message = file.message_type.add(name=name)
-    for number, (field, kind) in enumerate(fields, 1):
-        made = message.field.add(name=field, number=number, label=field_types.LABEL_OPTIONAL)
-        if isinstance(kind, int):
-            made.type = kind
-        else:
-            made.type, made.type_name = field_types.TYPE_MESSAGE, f".{kind.DESCRIPTOR.full_name}"
-            if kind.DESCRIPTOR.file.name not in file.dependency:
-                file.dependency.append(kind.DESCRIPTOR.file.name)
-    pool = descriptor_pool.Default()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"test.{name}"))
-
-
-def test_models_config():
-    config = model_server_config_pb2.ModelServerConfig()
-    text_format.Parse((SERVING / "models.config").read_text(), config)
-    (served,) = config.model_config_list.config
-    assert (served.name, served.base_path, served.model_platform) == ("rnan", "/models/rnan", "tensorflow")
-    for client in (client_grpc, client_rest):
-        assert '"--name", default="rnan"' in Path(client.__file__).read_text()
-
-
-def test_batching_and_monitoring_parameters():
-    # Their messages are not in the package: session_bundle_config.proto and monitoring_config.proto of the server.
-    number, boolean = wrappers_pb2.Int64Value, wrappers_pb2.BoolValue
-    names = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads")
-    fields = [*((name, number) for name in (*names, "max_execution_batch_size"))]
-    batching = message_class("BatchingParameters", [*fields, ("enable_large_batch_splitting", boolean)])()
-    text_format.Parse((SERVING / "batching_parameters.txt").read_text(), batching)
-    assert batching.max_execution_batch_size.value == 1  # images of different sizes cannot be joined
-    assert batching.enable_large_batch_splitting.value
-    assert batching.max_batch_size.value >= batching.max_execution_batch_size.value
-    types = descriptor_pb2.FieldDescriptorProto
-    prometheus = message_class("PrometheusConfig", [("enable", types.TYPE_BOOL), ("path", types.TYPE_STRING)])
-    monitoring = message_class("MonitoringConfig", [("prometheus_config", prometheus)])()
-    text_format.Parse((SERVING / "monitoring.config").read_text(), monitoring)
-    assert monitoring.prometheus_config.enable
-
-
-def test_compose_file_names_files_that_exist():
-    text = (SERVING / "docker-compose.yml").read_text()
-    named = re.findall(r"=/config/(\S+)", text)
-    assert len(named) == 3 and all((SERVING / name).is_file() for name in named)
-    assert ".:/config:ro" in text and ":/models:ro" in text
