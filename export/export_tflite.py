@@ -46,12 +46,12 @@ CHUNK_ELEMENTS, MAX_CHUNKS = 1_500_000, 16
 def main(argv: list[str] | None = None) -> int:
     """Read the command line, export, and print what the variants cost."""
     args = _build_parser().parse_args(argv)
-    tiling = Tiling(args.tile, args.overlap)
     check_extra("tflite")
     folder = Path(args.output)
     check_folder(folder)
     files = list_images([args.calibration]) if args.calibration else _default_photographs()
     model = load_model(args.model)
+    tiling = Tiling(default_tile(model) if args.tile is None else args.tile, args.overlap)
     task, levels = trained_task(model, args.model, args.task)
     patches = cut_patches(files, task, levels, tiling.tile, PATCHES)
     metadata = make_metadata(model, task, levels, tiling)
@@ -88,11 +88,16 @@ def _build_parser():
     parser.add_argument("--task", choices=TASK_NAMES, help="default: what the model was trained for")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="default: all")
     parser.add_argument("--calibration", metavar="DIR", help="clean photographs (scikit-image's)")
-    parser.add_argument("--tile", type=int, default=96, metavar="N", help="the model's height and width (%(default)s)")
+    parser.add_argument("--tile", type=int, metavar="N", help="height and width (96; at full resolution 64)")
     parser.add_argument(
         "--overlap", type=int, default=16, metavar="N", help="pixels that tiles should share (%(default)s)"
     )
     return parser
+
+
+def default_tile(model: RNAN) -> int:
+    """Return the height and width of a tile: at full resolution, 96 would spend as much on attention as on the rest."""
+    return 96 if model.space_to_depth > 1 else 64
 
 
 def _default_photographs():

@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from export import artifacts
-from export.export_tflite import tolerance
+from export.export_tflite import default_tile, tolerance
 from rnan_tf.cli import Parser
 from rnan_tf.data import read_clean
 from rnan_tf.errors import JobError, command
@@ -90,18 +90,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--artifacts", required=True, type=Path, help="the folder with the exports")
     parser.add_argument("--data", required=True, nargs="+", help="clean images: files, folders or globs")
     parser.add_argument("--level", help="level to measure at (the task's default)")
-    parser.add_argument("--tile", type=int, default=96, help="as exported (96)")
+    parser.add_argument("--tile", type=int, help="as exported (96; at full resolution 64)")
     args = parser.parse_args(argv)
     model = load_model(args.model)
     task, (low, high) = trained_task(model, args.model)
+    tile = default_tile(model) if args.tile is None else args.tile
     level = task.parse_level(args.level)[0] if args.level else min(max(task.default_level, low), high)
     files = list_images(args.data)
     loaded = [artifacts.load(path, level) for path in artifacts.find_artifacts(args.artifacts)]
-    rows, crops = measure(model, find_model(args.model), loaded, task, level, files, args.tile)
-    report = {"task": task.name, "level": level, "tile": args.tile, "images": len(files)}
+    rows, crops = measure(model, find_model(args.model), loaded, task, level, files, tile)
+    report = {"task": task.name, "level": level, "tile": tile, "images": len(files)}
     report["rows"] = [{**asdict(row), "passes": row.passes} for row in rows]
     write_atomically(args.artifacts / "report.json", json.dumps(report, indent=2).encode())
-    text = markdown(rows, task, level, len(files), args.tile)
+    text = markdown(rows, task, level, len(files), tile)
     write_atomically(args.artifacts / "report.md", text.encode())
     write_photo(args.artifacts / "crops.png", Photo(crops, None, None, "PNG"))
     print(text)
