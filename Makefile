@@ -12,7 +12,7 @@ DATA ?= $$($(BIN)/python -c "import skimage.data as d, os; print(os.path.dirname
 .PHONY: train test export results lint clean
 
 train: $(VENV)/.installed-train
-	$(BIN)/python training/train.py --task demosaic --steps 750 --batch-size 8 --validate-every 250 --run-dir runs/demo
+	$(BIN)/python training/train.py --task demosaic --steps 750 --batch-size 8 --learning-rate 2e-3 --validate-every 250 --run-dir runs/demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
