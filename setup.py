@@ -23,8 +23,8 @@ setup(
     package_data={"rnan_tf.weights": ["manifest.json", "*.keras"]},
     python_requires=">=3.10",
     install_requires=[
-        "tensorflow>=2.19",
-        "keras>=3.10",
+        "tensorflow>=2.21",
+        "keras>=3.12",
         "numpy>=1.26",
         "pillow>=10.4",
         "PyWavelets>=1.6",

@@ -23,6 +23,8 @@ class PixelShuffle(keras.layers.Layer):
         self.inverse = inverse
 
     def call(self, x):
+        if not hasattr(ops, "depth_to_space"):  # Keras 3.12, the last for Python 3.10
+            return _shuffle(x, self.scale, self.inverse)
         shuffle = ops.space_to_depth if self.inverse else ops.depth_to_space
         return shuffle(x, self.scale, data_format="channels_last")
 
@@ -36,6 +38,18 @@ class PixelShuffle(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "scale": self.scale, "inverse": self.inverse}
+
+
+def _shuffle(x, scale, inverse):
+    """Do what `ops.depth_to_space` and `ops.space_to_depth` do: an exchange of columns and rows inside blocks."""
+    batch, height, width, channels = ops.shape(x)
+    if inverse:
+        height, width, channels = height // scale, width // scale, channels * scale**2
+        rows = ops.reshape(x, (-1, scale, width, channels // scale))
+        return ops.reshape(ops.transpose(rows, (0, 2, 1, 3)), (batch, height, width, channels))
+    rows = ops.reshape(x, (-1, width, scale, channels // scale))
+    rows = ops.transpose(rows, (0, 2, 1, 3))
+    return ops.reshape(rows, (batch, height * scale, width * scale, channels // scale**2))
 
 
 @keras.saving.register_keras_serializable("rnan_tf")
