@@ -23,10 +23,7 @@ class PixelShuffle(keras.layers.Layer):
         self.inverse = inverse
 
     def call(self, x):
-        if not hasattr(ops, "depth_to_space"):  # Keras 3.12, the last for Python 3.10
-            return _shuffle(x, self.scale, self.inverse)
-        shuffle = ops.space_to_depth if self.inverse else ops.depth_to_space
-        return shuffle(x, self.scale, data_format="channels_last")
+        return _shuffle(x, self.scale, self.inverse)
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
@@ -40,8 +37,11 @@ class PixelShuffle(keras.layers.Layer):
         return {**super().get_config(), "scale": self.scale, "inverse": self.inverse}
 
 
-def _shuffle(x, scale, inverse):
-    """Do what `ops.depth_to_space` and `ops.space_to_depth` do: an exchange of columns and rows inside blocks."""
+def _shuffle(x, scale, inverse=False):
+    if hasattr(ops, "depth_to_space"):
+        shuffle = ops.space_to_depth if inverse else ops.depth_to_space
+        return shuffle(x, scale, data_format="channels_last")
+    # Keras 3.12, the last for Python 3.10, has neither: the same by exchanging columns with the rows inside blocks.
     batch, height, width, channels = ops.shape(x)
     if inverse:
         height, width, channels = height // scale, width // scale, channels * scale**2
@@ -73,7 +73,7 @@ class Enlarge(keras.layers.Layer):
         rows = self._phases(x, axis=1)
         # One group of channels for each of the scale x scale positions that a pixel becomes.
         phases = [phase for row in rows for phase in self._phases(row, axis=2)]
-        return ops.depth_to_space(ops.concatenate(phases, axis=-1), self.scale, data_format="channels_last")
+        return _shuffle(ops.concatenate(phases, axis=-1), self.scale)
 
     def _phases(self, x, axis):
         """Return x interpolated at each of the `scale` positions inside its pixels, along an axis."""
