@@ -180,7 +180,7 @@ def test_bad_arguments(arguments, message):
 
 def test_a_missing_level_is_an_error():
     model = model_of("conditional")
-    with pytest.raises(ValueError, match="level|expects 2 input"):  # by the version of Keras
+    with pytest.raises(ValueError, match=r"level|expects 2 input"):  # by the version of Keras
         model(images())
 
 
