@@ -46,7 +46,7 @@ class Change:
     @property
     def folder(self) -> str:
         """The name of its run's folder."""
-        return self.name.replace(" ", "-").replace(",", "")
+        return self.name.translate({ord(" "): "-", ord(","): None, ord("'"): None})
 
 
 CHANGES = {
@@ -65,7 +65,7 @@ CHANGES = {
         Change("6 blocks", design=(("num_blocks", 6),)),
         Change("full resolution, patches of 24", ("--patch-size", "24"), (("space_to_depth", 1),)),
     ),
-    ("sr", "--level", "2", "--patch-size", "24"): (
+    ("sr", "--level", "2"): (
         Change("as it is"),
         Change("half resolution, patches of 48", ("--patch-size", "48"), (("space_to_depth", 2),)),
         Change("the paper's tail", design=(("subpixel_tail", False),)),
@@ -111,7 +111,11 @@ def train(arguments: list[str], design: tuple) -> dict:
         design: arguments of RNAN that replace the preset's.
 
     Returns:
-        {"parameters", "milliseconds" of CPU time a step, "psnr" and "psnr_last_weights" in dB}.
+        {"parameters", "milliseconds" of CPU time a step, "psnr" and "psnr_last_weights" in dB}. A signal ends the
+        process instead, with its exit code; the run folder has the checkpoint to go on from.
+
+    Raises:
+        InputError: the photographs or the arguments do not fit.
     """
     asked, placement, run_dir = parse_arguments(arguments)
     config = asked.resolved(has_gpu=False)
@@ -124,7 +128,8 @@ def train(arguments: list[str], design: tuple) -> dict:
         for name, original in originals.items():
             getattr(presets, name)["rnan_lite"] = original
     start, first = time.process_time(), run.progress.step
-    run.train()
+    if stopped := run.train():
+        sys.exit(128 + stopped)
     milliseconds = 1000 * (time.process_time() - start) / max(config.steps - first, 1)
     last = run.model.rebuild(dtype="float32")
     score = evaluate(run.images, run.task, run.level, model_predictor(last, run.level / 255))["mean"]["psnr"]
