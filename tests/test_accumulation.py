@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from training.config import TrainConfig
-from training.optimization import adam, average_weights, compile_model
+from training.optimization import average_weights, compile_model, inner_optimizer
 from training.step import TrainedRNAN
 from training.train import main
 
@@ -38,12 +38,12 @@ def test_pieces_are_the_whole_batch(batches, whole):
     model, history = trained(batches, accumulate=4)
     expected, expected_history = whole
     assert model.pieces == 4
-    assert int(adam(model).iterations) == STEPS  # not 4 * STEPS: schedule and data position agree
+    assert int(inner_optimizer(model).iterations) == STEPS  # not 4 * STEPS: schedule and data position agree
     for key in ("loss", "psnr"):
         np.testing.assert_allclose(history[key], expected_history[key], rtol=1e-6)
     # Sums in another order: a few float32 roundings (6e-8) of the largest. The moments show gradients and clipping.
     for kind in ("_momentums", "_velocities"):
-        ours, theirs = (flat(getattr(adam(each), kind)) for each in (model, expected))
+        ours, theirs = (flat(getattr(inner_optimizer(each), kind)) for each in (model, expected))
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6 * np.abs(theirs).max())
     # A gradient that is zero but for rounding moves its weight by up to the rate: Adam divides by the gradient's size.
     # Here its epsilon prevents it; the steps (rate 1e-3) agree to a thousandth.

@@ -77,8 +77,8 @@ class Validation(keras.callbacks.Callback):
             predict = model_predictor(self.averaged, self.level / 255)
             logs["val_psnr"] = evaluate(self.images, self.task, self.level, predict)["mean"]["psnr"]
             self._record(step, logs, predict)
-        # While steps are being dropped, the checkpoint to go back to is one from before.
-        if not self.progress.bad_in_a_row or step == self.last_step:
+        # While steps are being dropped or diverge, the checkpoint to go back to is one from before.
+        if not (self.progress.bad_in_a_row or self.progress.high_in_a_row) or step == self.last_step:
             save_checkpoint(self.run_dir / "checkpoints", self.model, self.progress)
 
     def _record(self, step, logs, predict):

@@ -26,6 +26,8 @@ class Progress:
         metrics: state of the running epoch's metrics, where it stopped between two validations.
         dropped: steps whose loss or gradient was not finite.
         bad_in_a_row: how many of them were the last ones; see `training.guard`.
+        losses: those of the last steps whose loss was not high, of which the guard takes the median.
+        high_in_a_row: how many of the last steps had a high loss.
         rollbacks: how often the run went back to a checkpoint, at half the rate each time.
     """
 
@@ -35,6 +37,8 @@ class Progress:
     metrics: list[float] = field(default_factory=list)
     dropped: int = 0
     bad_in_a_row: int = 0
+    losses: list[float] = field(default_factory=list)
+    high_in_a_row: int = 0
     rollbacks: int = 0
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,9 +16,19 @@ from training.strategy import STRATEGIES, Placement
 # What differs between the model sizes. rnan: the paper, section 4.1 (Adam, 1e-4 halved in steps, 48x48 patches, batch
 # 16). rnan_lite: the measurements in docs/recipe.md.
 RECIPES = {
-    "rnan": {"learning_rate": 1e-4, "schedule": "step", "steps": 1_000_000, "patch_size": 48},
-    "rnan_lite": {"learning_rate": 1e-3, "schedule": "cosine", "steps": 20_000, "patch_size": 48, "loss": "l1"},
+    "rnan": {"optimizer": "adam", "schedule": "step", "steps": 1_000_000, "patch_size": 48},
+    "rnan_lite": {"optimizer": "muon", "schedule": "cosine", "steps": 20_000, "patch_size": 48, "loss": "l1"},
 }
+# (model, optimizer) -> highest rate. Muon's steps have a fixed size, which clipping would not change.
+LEARNING_RATES = {
+    ("rnan", "adam"): 1e-4,
+    ("rnan", "muon"): 2e-4,
+    ("rnan_lite", "adam"): 1e-3,
+    ("rnan_lite", "muon"): 2e-3,
+}
+CLIPNORMS = {"adam": 1.0, "muon": 0.0}
+# What runs that are older than an option did.
+OLDER_RUNS = {"optimizer": "adam"}
 # What differs for super-resolution, see `rnan_tf.presets`.
 SUPER_RESOLUTION_RECIPES = {"rnan_lite": {"patch_size": 24}}
 
@@ -40,11 +51,12 @@ class TrainConfig:
     steps: int | None = _option(None, "optimizer steps (rnan 1,000,000, rnan_lite 20,000)")
     batch_size: int = _option(16, "patches a step, over all devices")
     patch_size: int | None = _option(None, "height and width of the degraded patches, even (48; rnan_lite for sr: 24)")
-    learning_rate: float | None = _option(None, "highest rate (rnan 1e-4, rnan_lite 1e-3)")
+    optimizer: str | None = _option(None, "rnan: adam; rnan_lite: muon", choices=("adam", "muon"))
+    learning_rate: float | None = _option(None, "highest rate (rnan 1e-4, rnan_lite 2e-3; muon 2e-4, adam 1e-3)")
     schedule: str | None = _option(None, "rnan: step, halved 5 times; rnan_lite: cosine", choices=("cosine", "step"))
     warmup_steps: int = _option(100, "steps over which the rate rises from 0")
     loss: str | None = _option(None, "rnan: l2, for sr l1; rnan_lite: l1", choices=("l1", "l2"))
-    clipnorm: float = _option(1.0, "largest norm of the whole gradient")
+    clipnorm: float | None = _option(None, "largest norm of the whole gradient, 0 for any (adam 1, muon 0)")
     accumulate: int = _option(1, "pieces a batch is computed in, one after the other, to save memory")
     max_bad_steps: int = _option(10, "steps in a row with a NaN or infinite gradient until a rollback")
     precision: str = _option("float32", "of the computation", choices=("float32", "bfloat16", "float16"))
@@ -52,11 +64,12 @@ class TrainConfig:
     seed: int = _option(0, "of the first weights, the patches and the noise")
     init: str | None = _option(None, "start from this model's weights: a .keras file or a run folder")
 
-    def resolved(self, has_gpu: bool) -> "TrainConfig":
+    def resolved(self, has_gpu: bool, run_dir: Path | None = None) -> "TrainConfig":
         """Fill in what the user left open.
 
         Args:
             has_gpu: whether TensorFlow sees one.
+            run_dir: the run's folder; a run in it that is older than an option goes on without it.
 
         Returns:
             A configuration without open fields but `init`.
@@ -64,13 +77,17 @@ class TrainConfig:
         Raises:
             InputError: a value is out of its range.
         """
-        task, model = get_task(self.task), self.model or ("rnan" if has_gpu else "rnan_lite")
+        task, model = get_task(self.task), self.model or default_model(has_gpu)
         defaults = {"loss": task.loss, **RECIPES[model], "model": model, "level": self.level}
         if task.name == "sr":
             defaults |= SUPER_RESOLUTION_RECIPES.get(model, {})
         if task.level_name:
             defaults["level"] = self.level or str(task.default_level)
         task.parse_level(defaults["level"])
+        if run_dir and _is_older(run_dir):
+            defaults |= OLDER_RUNS
+        optimizer = self.optimizer or defaults["optimizer"]
+        defaults |= {"learning_rate": LEARNING_RATES[model, optimizer], "clipnorm": CLIPNORMS[optimizer]}
         config = dataclasses.replace(
             self, **{key: value for key, value in defaults.items() if getattr(self, key) is None}
         )
@@ -85,8 +102,10 @@ class TrainConfig:
             raise InputError(f"--accumulate {self.accumulate} must divide --batch-size {self.batch_size}")
         if self.patch_size < 8 or self.patch_size % 2:
             raise InputError(f"--patch-size must be even and at least 8; got {self.patch_size}")
-        if self.learning_rate <= 0 or self.clipnorm <= 0:
-            raise InputError("--learning-rate and --clipnorm must be above 0")
+        if not 0 < self.learning_rate < math.inf:
+            raise InputError(f"--learning-rate must be above 0; got {self.learning_rate}")
+        if not 0 <= self.clipnorm < math.inf:
+            raise InputError(f"--clipnorm must be at least 0, which does not clip; got {self.clipnorm}")
         if self.val_data and not self.data:
             raise InputError("--val-data needs --data")
 
@@ -111,7 +130,7 @@ class TrainConfig:
             return
         try:
             # Runs may be older than an option.
-            theirs = {**dataclasses.asdict(TrainConfig()), **json.loads(path.read_text())}
+            theirs = {**dataclasses.asdict(TrainConfig()), **OLDER_RUNS, **json.loads(path.read_text())}
         except (ValueError, OSError) as error:
             raise InputError(f"{path}: not a readable configuration ({error}); give another --run-dir") from error
         differing = [
@@ -122,6 +141,18 @@ class TrainConfig:
                 f"{run_dir} holds a run of another configuration ({'; '.join(differing)}); "
                 "give another --run-dir, and --init to start from its weights"
             )
+
+
+def default_model(has_gpu: bool) -> str:
+    """Return the model size that is trained where none was asked for."""
+    return "rnan" if has_gpu else "rnan_lite"
+
+
+def _is_older(run_dir):
+    try:
+        return "optimizer" not in json.loads((run_dir / "config.json").read_text())
+    except (OSError, ValueError):
+        return False
 
 
 def parse_arguments(argv: list[str] | None) -> tuple[TrainConfig, Placement, Path | None]:

@@ -1,10 +1,13 @@
 """Optimizer, learning rate, loss and metric."""
 
+import re
+
 import keras
 from keras import ops
 
 from training.config import TrainConfig
-from training.step import GuardedAdam, TrainedRNAN
+from training.optimizers import GuardedAdam, GuardedMuon
+from training.step import TrainedRNAN
 
 # The paper halves the rate every 200 of about 1,000 epochs.
 HALVINGS = 5
@@ -51,11 +54,40 @@ def psnr(clean, restored):
     return -10.0 * ops.log10(ops.maximum(error, 1e-10))
 
 
+def make_optimizer(model: TrainedRNAN, config: TrainConfig) -> GuardedAdam | GuardedMuon:
+    """Return the optimizer that a configuration asks for; every argument is given, as Keras' defaults may change."""
+    settings = {
+        "weight_decay": None,
+        "global_clipnorm": config.clipnorm or None,
+        "use_ema": True,
+        "ema_momentum": config.ema_momentum,
+        "epsilon": 1e-7,
+    }
+    if config.optimizer == "adam":
+        return GuardedAdam(learning_rate(config), beta_1=0.9, beta_2=0.999, amsgrad=False, **settings)
+    layers = model._flatten_layers()
+    return GuardedMuon(
+        learning_rate(config),
+        adam_beta_1=0.9,
+        adam_beta_2=0.999,
+        adam_weight_decay=None,
+        adam_lr_ratio=1,
+        exclude_layers=["^head/", "^tail/"],
+        transposed_layers=[re.escape(x.kernel.path) for x in layers if isinstance(x, keras.layers.Conv2DTranspose)],
+        momentum=0.95,
+        nesterov=True,
+        ns_steps=5,
+        muon_a=3.4445,
+        muon_b=-4.7750,
+        muon_c=2.0315,
+        rms_rate=0.2,
+        **settings,
+    )
+
+
 def compile_model(model: TrainedRNAN, config: TrainConfig) -> None:
     """Compile a model for training by a configuration."""
-    optimizer = GuardedAdam(
-        learning_rate(config), global_clipnorm=config.clipnorm, use_ema=True, ema_momentum=config.ema_momentum
-    )
+    optimizer = make_optimizer(model, config)
     if config.precision == "float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     loss = {"l1": "mean_absolute_error", "l2": "mean_squared_error"}[config.loss]
@@ -70,7 +102,7 @@ def compile_model(model: TrainedRNAN, config: TrainConfig) -> None:
     model.compute_metrics(None, blank, blank)
 
 
-def adam(model: TrainedRNAN) -> GuardedAdam:
+def inner_optimizer(model: TrainedRNAN) -> GuardedAdam | GuardedMuon:
     """Return the optimizer that holds the state, without the one that scales the loss of float16."""
     return getattr(model.optimizer, "inner_optimizer", model.optimizer)
 
@@ -78,4 +110,4 @@ def adam(model: TrainedRNAN) -> GuardedAdam:
 def average_weights(model: TrainedRNAN) -> list:
     """Return the moving average of the trained weights, as numpy arrays in the order of `model.weights`."""
     # Keras' own SwapEMAWeights reads the same attribute; its swap on TensorFlow would round the weights.
-    return [ops.convert_to_numpy(average) for average in adam(model)._model_variables_moving_average]
+    return [ops.convert_to_numpy(average) for average in inner_optimizer(model)._model_variables_moving_average]

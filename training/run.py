@@ -23,7 +23,7 @@ from training.config import TrainConfig
 from training.data_service import check_address, store_photographs, through_service
 from training.guard import Diverged, Guard
 from training.network import build_model
-from training.optimization import adam, compile_model
+from training.optimization import compile_model, inner_optimizer
 from training.prepare_data import training_files
 from training.strategy import distribute, everyones, is_chief
 
@@ -126,15 +126,14 @@ class Run:
         while self.progress.step < total and not stopped:
             try:
                 stopped = self._fit()
-            except Diverged:
-                self._roll_back()
+            except Diverged as error:
+                self._roll_back(str(error))
             everyones(self.strategy, 0)  # the chief has written; a worker that left earlier would look lost
         return stopped
 
-    def _roll_back(self):
+    def _roll_back(self, bad):
         """Go back to the newest checkpoint and halve the rate; raise at the second time."""
         failed = self.progress
-        bad = f"{self.config.max_bad_steps} steps in a row had a NaN or infinite loss or gradient"
         if failed.rollbacks:
             raise JobError(
                 f"{bad} up to step {failed.step}, at half the learning rate again; {self._checkpoints} holds the "
@@ -156,7 +155,7 @@ class Run:
         steps = min(config.validate_every - into_epoch, config.steps - step)
         whole_epochs = (config.steps - step) // config.validate_every
         epochs = whole_epochs if not into_epoch and whole_epochs else 1
-        adam(self.model).rate_factor.assign(0.5**self.progress.rollbacks)
+        inner_optimizer(self.model).rate_factor.assign(0.5**self.progress.rollbacks)
         bar, signals = ProgressBar(config.steps, self.progress), StopOnSignal(self.strategy)
         validation = Validation(
             self.averaged,

@@ -1,6 +1,5 @@
-"""One optimizer step: its gradients, computed in pieces if need be, and the optimizer that drops the bad ones."""
+"""One optimizer step: its gradients, computed in pieces if need be, and its metrics."""
 
-import keras
 import tensorflow as tf
 
 from rnan_tf.model import RNAN
@@ -10,6 +9,8 @@ class TrainedRNAN(RNAN):
     """An `RNAN` whose `fit` can compute a batch in pieces, and whose metrics leave out what is not finite.
 
     Keras' own `gradient_accumulation_steps` moves the average of the weights and the schedule with every piece.
+
+    `fit`'s logs also have the loss of the last step alone, as `step_loss`; 0 if it was not finite.
 
     Attributes:
         pieces: into how many parts a batch (a device's share of it) is cut; it must be a multiple of them.
@@ -64,40 +65,4 @@ class TrainedRNAN(RNAN):
         tracker = next(metric for metric in self.metrics if metric.name == "loss")
         tracker.update_state(loss, sample_weight=tf.reduce_sum(counts))
         y, outputs = (tf.where(finite, images, 0.0) for images in (y, outputs))
-        return self.compute_metrics(None, y, outputs, sample_weight=counts)
-
-
-class GuardedAdam(keras.optimizers.Adam):
-    """Adam that changes nothing, its own state included, in a step whose gradient is not finite.
-
-    It takes gradients that are summed over the devices already.
-
-    Attributes:
-        rate_factor: the learning rate is the schedule's times this variable, which is not saved with the others.
-    """
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.rate_factor = tf.Variable(1.0, trainable=False)
-
-    @property
-    def learning_rate(self):
-        return super().learning_rate * self.rate_factor
-
-    def apply(self, grads, trainable_variables=None):
-        finite = tf.math.is_finite(tf.linalg.global_norm(grads))
-        # Assignments to mirrored variables meet across the devices, which a condition on one device must not contain.
-        tf.distribute.get_replica_context().merge_call(self._apply_if, (finite, grads, trainable_variables))
-
-    def _apply_if(self, strategy, finite, grads, trainable_variables):
-        def apply():
-            strategy.extended.call_for_each_replica(super(GuardedAdam, self).apply, (grads, trainable_variables))
-
-        tf.cond(strategy.experimental_local_results(finite)[0], apply, lambda: None)
-
-    def _all_reduce_sum_gradients(self, grads_and_vars):
-        return grads_and_vars
-
-    def finalize_variable_values(self, var_list):
-        # Keras' own ends a fit by writing the moving average over the weights, from which training could not go on.
-        pass
+        return {**self.compute_metrics(None, y, outputs, sample_weight=counts), "step_loss": loss}

@@ -12,7 +12,7 @@ from rnan_tf.quiet import import_tensorflow
 
 tf = import_tensorflow()
 
-from training.config import parse_arguments
+from training.config import default_model, parse_arguments
 from training.run import Run
 from training.strategy import is_chief, make_strategy, naming_lost_workers
 
@@ -22,14 +22,15 @@ def main(argv: list[str] | None = None) -> int:
     """Read the command line, train, and print the closing table."""
     asked, placement, run_dir = parse_arguments(argv)
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
-    config = asked.resolved(has_gpu)
+    run_dir = run_dir or Path("runs") / f"{asked.task}-{asked.model or default_model(has_gpu)}"
+    config = asked.resolved(has_gpu, run_dir)
     strategy = make_strategy(placement, config.batch_size)  # before any operation
     chief = is_chief(strategy)
     only_chief = contextlib.redirect_stdout(sys.stdout if chief else io.StringIO())
     with only_chief, naming_lost_workers(strategy):
         found = "a GPU is visible" if has_gpu else "no GPU is visible; --model rnan overrules"
         print(f"model {config.model} ({'asked for' if asked.model else found})", flush=True)
-        run = Run(config, run_dir or Path("runs") / f"{config.task}-{config.model}", strategy, placement.data_service)
+        run = Run(config, run_dir, strategy, placement.data_service)
         if stopped := run.train():
             print(f"stopped at step {run.progress.step} of {config.steps}; run the same command again to go on")
             return 128 + stopped  # as shells do
