@@ -21,10 +21,10 @@ setup(
     license="Apache-2.0",
     packages=["rnan_tf", "rnan_tf.weights"],
     package_data={"rnan_tf.weights": ["manifest.json", "*.keras"]},
-    python_requires=">=3.10",
+    python_requires=">=3.11",
     install_requires=[
         "tensorflow>=2.21",
-        "keras>=3.12",
+        "keras>=3.15",
         "numpy>=1.26",
         "pillow>=10.4",
         "PyWavelets>=1.6",

@@ -8,8 +8,9 @@ from rnan_tf import __version__
 from rnan_tf.errors import InputError, command
 from rnan_tf.quiet import import_tensorflow
 
-TASK_NAMES = ("denoise", "denoise-gray", "demosaic", "jpeg", "sr")
+TASK_NAMES = ("denoise", "denoise-gray", "demosaic", "jpeg", "jpeg-color", "sr")
 CFA_NAMES = ("GRBG", "RGGB", "BGGR", "GBRG")
+SUBSAMPLING_NAMES = ("4:2:0", "4:4:4", "4:2:2")
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,15 +36,20 @@ def build_parser() -> Parser:
         "default: the bundled one for --task",
     )
     add.add_argument("--task", choices=TASK_NAMES, help="default: what the model was trained for")
-    add.add_argument("--level", help="noise sigma (0-255 scale), or auto: estimate it (auto); for sr the scale (2)")
+    add.add_argument(
+        "--level",
+        help="noise sigma (0-255 scale), or auto: estimate it (auto); for jpeg-color the quality (10); for sr the "
+        "scale (2)",
+    )
     add.add_argument(
         "--cfa", type=str.upper, choices=CFA_NAMES, default="GRBG", help="a mosaic's colours at (0,0) (0,1) (1,0) (1,1)"
     )
     _add_tiling(add)
 
-    add = commands.add_parser("evaluate", help="PSNR and SSIM by the paper's protocol")
+    add = commands.add_parser("evaluate", help="PSNR and SSIM by the paper's protocol, for JPEG also PSNR-B")
     add.add_argument("--task", required=True, choices=TASK_NAMES)
     add.add_argument("--level", help="noise sigma, JPEG quality or scale")
+    add.add_argument("--subsampling", choices=SUBSAMPLING_NAMES, help="of the chroma, for jpeg-color (4:2:0)")
     add.add_argument("--data", required=True, nargs="+", help="clean images: files, folders or globs")
     add.add_argument("--model", metavar="M", help="as for restore; default: measure the degraded input")
     add.add_argument("--seed", type=int, default=0, help="of the noise")

@@ -15,7 +15,6 @@ from rnan_tf.bundled import bundled_name, read_manifest
 from rnan_tf.convert import load_reference
 from rnan_tf.data import read_clean
 from rnan_tf.errors import InputError, JobError, is_out_of_memory
-from rnan_tf.estimation import estimate_noise
 from rnan_tf.evaluation import evaluate
 from rnan_tf.files import make_folder, write_atomically
 from rnan_tf.images import EXTENSIONS, check_writable, list_images, read_photo, write_photo
@@ -38,8 +37,9 @@ def run_restore(args) -> int:
     model = _open_model(args.model)
     task, levels = trained_task(model, args.model, args.task)
     tiling = _tiling(args, model, task, tiling, args.cfa)
-    estimates = model.conditional and args.level in (None, "auto")
-    level = None if estimates else _level(args, task, levels)
+    is_open = model.conditional and args.level in (None, "auto")
+    estimate = task.estimate_level if is_open else None
+    level = _default_level(task, levels) if is_open else _level(args, task, levels)
     make_folder(targets[0].parent)
     failed = 0
     for number, (file, target) in enumerate(zip(files, targets, strict=True), 1):
@@ -47,8 +47,8 @@ def run_restore(args) -> int:
         try:
             photo = read_photo(file)
             check_writable(target, photo)
-            if estimates:
-                level = min(max(estimate_noise(photo.pixels), levels[0]), levels[1])
+            if estimate:
+                level = min(max(estimate(photo.pixels), levels[0]), levels[1])
                 print(f"{task.level_name} {level:.1f}, estimated")
             predict = _predictor(args, model, task, level)
             photo = restore_photo(photo, task, predict, model.scale, tiling, args.cfa, progress=True)
@@ -114,7 +114,7 @@ def _level(args, task, levels):
     if args.level == "auto":
         raise InputError(f"{args.model}: is not told the level, which has not to be estimated; leave --level out")
     if args.level is None:
-        return min(max(task.default_level, low), high)
+        return _default_level(task, levels)
     level = _single_level(args, task)
     if not low <= level <= high:
         trained = f"{low:g}" if low == high else f"{low:g} to {high:g}"
@@ -122,6 +122,10 @@ def _level(args, task, levels):
             f"{args.model}: trained for level {trained}, not {level:g}; give such a level or another model"
         )
     return level
+
+
+def _default_level(task, levels):
+    return min(max(task.default_level, levels[0]), levels[1])
 
 
 def _single_level(args, task):
@@ -161,6 +165,8 @@ def _predictor(args, model, task, level):
 def run_evaluate(args) -> int:
     """Measure a model, or the degraded input."""
     tiling, task = _asked_tiling(args), get_task(args.task)
+    if args.subsampling:
+        task = task.with_subsampling(args.subsampling)
     if args.self_ensemble and not args.model:
         raise InputError("--self-ensemble needs --model")
     level = _single_level(args, task)
@@ -181,7 +187,8 @@ def run_evaluate(args) -> int:
     result = evaluate(images, task, level, predict, tiling, args.seed)
     width = max(len(row["name"]) for row in result["images"])
     for row in [*result["images"], {"name": "mean", **result["mean"]}]:
-        print(f"{row['name']:{width}s}  {row['psnr']:6.2f} dB  {row['ssim']:.4f}")
+        blocking = f"  PSNR-B {row['psnrb']:6.2f} dB" if "psnrb" in row else ""
+        print(f"{row['name']:{width}s}  {row['psnr']:6.2f} dB  {row['ssim']:.4f}{blocking}")
     if args.json:
         write_atomically(args.json, json.dumps(_json_data(result), indent=2).encode())
     if args.csv:
@@ -200,7 +207,7 @@ def _json_data(value):
 
 def _csv(rows):
     text = io.StringIO()
-    writer = csv.DictWriter(text, ("name", "psnr", "ssim"))
+    writer = csv.DictWriter(text, rows[0].keys())
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

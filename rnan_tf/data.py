@@ -291,8 +291,7 @@ def _pair(patch, u, spec, number):
     low, high = spec.level
     level = int(low) if float(low).is_integer() else low
     if high > low:
-        # Noise has any sigma in the range, JPEG whole qualities.
-        level = low + (u[4] * (high - low) if spec.task.conditional else tf.floor(u[4] * (high - low + 1)))
+        level = low + (tf.floor(u[4] * (high - low + 1)) if spec.task.whole_levels else u[4] * (high - low))
     seed = tf.cast(spec.seed, tf.int64) + 1, number
     degraded = spec.task.degrade(tf.cast(clean, tf.float32) / 255.0, seed, level)
     return tf.cast(tf.round(degraded * 255.0), tf.uint8), tf.cast(level, tf.float32), clean

@@ -5,10 +5,13 @@ do. The seed, two integers such as (seed, image index), alone decides about rand
 and inside tf.data, in any order of execution.
 """
 
+import io
 import math
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 CFA_PATTERNS = ("GRBG", "RGGB", "BGGR", "GBRG")
 
@@ -78,8 +81,56 @@ def compress_jpeg(image: tf.Tensor, seed, level) -> tf.Tensor:
     pixels = tf.cast(tf.round(image * 255.0), tf.uint8)
     # tf.image.adjust_jpeg_quality decodes with another inverse DCT and is off by one level on many pixels.
     encoded = tf.raw_ops.EncodeJpegVariableQuality(images=pixels, quality=tf.cast(level, tf.int32))
-    decoded = tf.io.decode_jpeg(encoded, channels=1, dct_method="INTEGER_ACCURATE")
-    return tf.cast(tf.ensure_shape(decoded, image.shape), tf.float32) / 255.0
+    return _decode_jpeg(encoded, image.shape)
+
+
+def compress_color_jpeg(image: tf.Tensor, seed, level, subsampling: tuple[str, ...] = ("4:2:0",)) -> tf.Tensor:
+    """Encode as baseline JPEG and decode, bit-exact with Pillow's `save(quality=level, subsampling=...)`.
+
+    Args:
+        image: (H, W, 3) float32 in [0, 1].
+        seed: two integers; they draw one of `subsampling`.
+        level: quality, 1 to 100, a number or a scalar tensor that holds a whole one.
+        subsampling: of the chroma, among `SUBSAMPLINGS`. "4:2:2" goes through Python, which a graph cannot take along
+            to another process.
+
+    Returns:
+        (H, W, 3) float32.
+    """
+    pixels = tf.cast(tf.round(image * 255.0), tf.uint8)
+    encoders = [partial(_ENCODERS[name], pixels, level) for name in subsampling]
+    drawn = tf.random.stateless_uniform((), seed, 0, len(encoders), tf.int32, alg="philox")
+    return _decode_jpeg(tf.switch_case(drawn, encoders), image.shape)
+
+
+def _decode_jpeg(encoded, shape):
+    decoded = tf.io.decode_jpeg(encoded, channels=shape[-1], dct_method="INTEGER_ACCURATE")
+    return tf.cast(tf.ensure_shape(decoded, shape), tf.float32) / 255.0
+
+
+def _encode_420(pixels, quality):
+    return tf.raw_ops.EncodeJpegVariableQuality(images=pixels, quality=tf.cast(quality, tf.int32))
+
+
+def _encode_444(pixels, quality):
+    encode = partial(tf.io.encode_jpeg, pixels, chroma_downsampling=False)
+    if not tf.is_tensor(quality):
+        return encode(quality=int(quality))
+    # The operation's quality is part of the graph: a branch for each.
+    return tf.switch_case(tf.cast(quality, tf.int32) - 1, [partial(encode, quality=q) for q in range(1, 101)])
+
+
+def _encode_422(pixels, quality):
+    def encode(pixels, quality):
+        data = io.BytesIO()
+        Image.fromarray(pixels).save(data, "JPEG", quality=int(quality), subsampling="4:2:2")
+        return data.getvalue()
+
+    return tf.numpy_function(encode, [pixels, quality], tf.string, stateful=False)
+
+
+_ENCODERS = {"4:2:0": _encode_420, "4:4:4": _encode_444, "4:2:2": _encode_422}
+SUBSAMPLINGS = tuple(_ENCODERS)
 
 
 def downscale(image: tf.Tensor, seed, level: int) -> tf.Tensor:

@@ -29,7 +29,7 @@ def evaluate(
 
     Returns:
         {"task", "level", "mean": {"psnr", "ssim"}, "images": [{"name", "psnr", "ssim"}, ...]}; decibels, and SSIM at
-        most 1.
+        most 1. For JPEG also "psnrb" in each.
     """
     protocol, rows = task.protocol(level), []
     for index, (name, clean) in enumerate(images):
@@ -39,5 +39,5 @@ def evaluate(
         else:
             restored = restore(predict, degraded, task.scale(level), tiling)
         rows.append({"name": name, **score(restored, clean, protocol)})
-    mean = {key: float(np.mean([row[key] for row in rows])) for key in ("psnr", "ssim")}
+    mean = {key: float(np.mean([row[key] for row in rows])) for key in rows[0] if key != "name"}
     return {"task": task.name, "level": level if task.level_name else None, "mean": mean, "images": rows}

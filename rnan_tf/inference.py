@@ -49,7 +49,7 @@ def model_predictor(model, level: float = 0.0) -> Predictor:
 
     Args:
         model: an `RNAN`.
-        level: noise sigma / 255, for a conditional model.
+        level: the task's level (noise sigma, JPEG quality) / 255, for a conditional model.
 
     Returns:
         The predictor.

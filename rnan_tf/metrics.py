@@ -1,5 +1,6 @@
-"""PSNR and SSIM as the paper's tables define them."""
+"""PSNR, SSIM and PSNR-B as the field's tables define them."""
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,11 +16,13 @@ class Protocol:
         luma: measure Y of YCbCr (BT.601, 16 to 235, not rounded) instead of all channels.
         border: pixels left out at every border.
         ssim_window: "gaussian" (11x11, sigma 1.5) or "uniform" (8x8).
+        blocking: measure PSNR-B too.
     """
 
     luma: bool = False
     border: int = 0
     ssim_window: str = "gaussian"
+    blocking: bool = False
 
 
 def score(restored: np.ndarray, clean: np.ndarray, protocol: Protocol) -> dict[str, float]:
@@ -31,7 +34,7 @@ def score(restored: np.ndarray, clean: np.ndarray, protocol: Protocol) -> dict[s
         protocol: what to compare and how.
 
     Returns:
-        {"psnr": decibels, "ssim": at most 1}.
+        {"psnr": decibels, "ssim": at most 1}, and {"psnrb": decibels} if `protocol.blocking`.
 
     Raises:
         ValueError: the shapes differ.
@@ -44,7 +47,8 @@ def score(restored: np.ndarray, clean: np.ndarray, protocol: Protocol) -> dict[s
     if protocol.border:
         inside = slice(protocol.border, -protocol.border)
         a, b = a[inside, inside], b[inside, inside]
-    return {"psnr": psnr(a, b), "ssim": ssim(a, b, protocol.ssim_window)}
+    scores = {"psnr": psnr(a, b), "ssim": ssim(a, b, protocol.ssim_window)}
+    return scores | ({"psnrb": psnrb(a, b)} if protocol.blocking else {})
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:
@@ -69,8 +73,56 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     Returns:
         Decibels; infinity for equal images.
     """
-    error = np.mean((np.asarray(a, np.float64) - np.asarray(b, np.float64)) ** 2)
+    return _decibels(np.mean((np.asarray(a, np.float64) - np.asarray(b, np.float64)) ** 2))
+
+
+def _decibels(error):
     return float("inf") if error == 0 else float(10 * np.log10(255.0**2 / error))
+
+
+def psnrb(restored: np.ndarray, clean: np.ndarray) -> float:
+    """Return PSNR-B: the PSNR whose squared error is raised by the restored image's blocking effect factor.
+
+    Of RGB images, as in FBCNN's published tables, the error is that of all channels and the factor that of the luma
+    alone, rounded to 8 bit.
+
+    Args:
+        restored: (H, W, 1 or 3), range [0, 255], its blocks beginning at (0, 0).
+        clean: the same shape.
+
+    Returns:
+        Decibels; infinity for equal images without blocks.
+
+    Reference: Yim and Bovik, "Quality Assessment of Deblocked Images", 2011.
+    """
+    restored, clean = np.asarray(restored, np.float64), np.asarray(clean, np.float64)
+    plane = restored if restored.shape[2] == 1 else np.rint(luma(restored))
+    return _decibels(np.mean((restored - clean) ** 2) + blocking_effect(plane[..., 0]))
+
+
+def blocking_effect(plane: np.ndarray, block: int = 8) -> float:
+    """Return Yim and Bovik's blocking effect factor.
+
+    Args:
+        plane: (H, W), range [0, 255].
+        block: height and width of the codec's blocks.
+
+    Returns:
+        How much larger squared steps between neighbours are at the edges of blocks than elsewhere, weighted by the
+        blocks' share of the image; 0 if they are not, or if a side has a single block.
+    """
+    if min(plane.shape) <= block:
+        return 0.0
+    at_edges = elsewhere = edges = steps = 0.0
+    for image in (plane, plane.T):
+        squares = (np.diff(image, axis=0) ** 2).sum(axis=1)
+        at_edges += squares[block - 1 :: block].sum()
+        elsewhere += squares.sum() - squares[block - 1 :: block].sum()
+        # The field's count of edges, a fraction where the last block is cut.
+        edges += image.shape[1] * (image.shape[0] / block - 1)
+        steps += squares.size * image.shape[1]
+    excess = at_edges / edges - elsewhere / (steps - edges)
+    return max(excess, 0.0) * math.log2(block) / math.log2(min(plane.shape))
 
 
 def ssim(a: np.ndarray, b: np.ndarray, window: str = "gaussian") -> float:

@@ -33,7 +33,7 @@ class RNAN(keras.Model):
         metadata: what the model was trained for (task, level, steps, ...), plain JSON data that is saved with it.
         dtype: a Keras dtype or policy, such as "mixed_bfloat16"; the output is float32 always.
 
-    Input shape: image (batch, H, W, channels), float32 in [0, 1]; level (batch,), noise sigma / 255.
+    Input shape: image (batch, H, W, channels), float32 in [0, 1]; level (batch,), noise sigma or JPEG quality / 255.
     Output shape: (batch, scale * H, scale * W, channels), float32, not clipped.
 
     Raises:

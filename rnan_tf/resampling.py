@@ -38,18 +38,8 @@ class PixelShuffle(keras.layers.Layer):
 
 
 def _shuffle(x, scale, inverse=False):
-    if hasattr(ops, "depth_to_space"):
-        shuffle = ops.space_to_depth if inverse else ops.depth_to_space
-        return shuffle(x, scale, data_format="channels_last")
-    # Keras 3.12, the last for Python 3.10, has neither: the same by exchanging columns with the rows inside blocks.
-    batch, height, width, channels = ops.shape(x)
-    if inverse:
-        height, width, channels = height // scale, width // scale, channels * scale**2
-        rows = ops.reshape(x, (-1, scale, width, channels // scale))
-        return ops.reshape(ops.transpose(rows, (0, 2, 1, 3)), (batch, height, width, channels))
-    rows = ops.reshape(x, (-1, width, scale, channels // scale))
-    rows = ops.transpose(rows, (0, 2, 1, 3))
-    return ops.reshape(rows, (batch, height * scale, width * scale, channels // scale**2))
+    shuffle = ops.space_to_depth if inverse else ops.depth_to_space
+    return shuffle(x, scale, data_format="channels_last")
 
 
 @keras.saving.register_keras_serializable("rnan_tf")

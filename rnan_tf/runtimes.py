@@ -30,7 +30,7 @@ class Artifact:
             ([0, 1]), "tile" (None: any size), "overlap", ...}.
         run: (images (N, H, W, C) float32, level) -> (N, scale * H, scale * W, C); N is 1 if the tile is fixed.
         operators: returns name -> count, the most frequent first.
-        level: noise sigma on the 0-255 scale that `predict` works at, for a conditional model.
+        level: the task's level (noise sigma, JPEG quality) that `predict` works at, for a conditional model.
     """
 
     path: Path
@@ -80,7 +80,7 @@ class Artifact:
         """Return the predictor for a level.
 
         Args:
-            level: noise sigma / 255, for a conditional model.
+            level: the task's level (noise sigma, JPEG quality) / 255, for a conditional model.
 
         Returns:
             The predictor. Of a fixed tile's model it reflects smaller tiles up to that size and crops the result.
@@ -105,7 +105,7 @@ def load_artifact(path: str | Path, level: float = 0.0, threads: int = 2) -> Art
 
     Args:
         path: a `.tflite` or `.onnx` file that `export/` wrote.
-        level: noise sigma on the 0-255 scale, for a conditional model.
+        level: the task's level (noise sigma, JPEG quality), for a conditional model.
         threads: how many the runtime may use.
 
     Returns:

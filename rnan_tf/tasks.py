@@ -1,13 +1,15 @@
-"""The five tasks: what is restored, from which degradation, and how the result is measured."""
+"""The tasks: what is restored, from which degradation, and how the result is measured."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
 
 from rnan_tf import degradations
 from rnan_tf.errors import InputError
+from rnan_tf.estimation import estimate_noise
 from rnan_tf.metrics import Protocol
 from rnan_tf.pixels import rgb_to_gray_8bit, rgb_to_ycbcr
 
@@ -24,9 +26,14 @@ class Task:
         level_limits: lowest and highest level.
         default_level: used when none is given.
         paper_levels: the levels of the paper's tables.
+        whole_levels: whether levels are whole numbers.
         level_range: whether one model may be trained for a range of levels.
         conditional: whether such a model is told the level.
+        estimate_level: pixels of a degraded photograph -> its level; None where nothing estimates it.
         loss: "l1" or "l2", the paper's.
+        ssim_window: see `Protocol`.
+        blocking: whether PSNR-B is measured, which counts the edges of JPEG's blocks as errors.
+        subsampled: whether the degradation is a codec with a choice of chroma subsamplings.
     """
 
     name: str
@@ -36,10 +43,14 @@ class Task:
     level_limits: tuple[int, int] = (0, 0)
     default_level: int = 0
     paper_levels: tuple[int, ...] = (0,)
+    whole_levels: bool = True
     level_range: bool = False
     conditional: bool = False
+    estimate_level: Callable | None = None
     loss: str = "l2"
     ssim_window: str = "gaussian"
+    blocking: bool = False
+    subsampled: bool = False
 
     def scale(self, level: float) -> int:
         """Return how many times larger the restored image is: the level of `sr`, 1 for the others."""
@@ -49,7 +60,22 @@ class Task:
         """Return how the paper's tables measure this task at a level."""
         if self.name == "sr":
             return Protocol(luma=True, border=self.scale(level))
-        return Protocol(ssim_window=self.ssim_window)
+        return Protocol(ssim_window=self.ssim_window, blocking=self.blocking)
+
+    def with_subsampling(self, *names: str) -> "Task":
+        """Return this task with other chroma subsamplings, one of which is drawn for each image; without names itself.
+
+        Args:
+            names: among `degradations.SUBSAMPLINGS`.
+
+        Raises:
+            InputError: the task has no such choice.
+        """
+        if not names:
+            return self
+        if not self.subsampled:
+            raise InputError(f"task {self.name} has no chroma subsampling; leave --subsampling out")
+        return replace(self, degrade=partial(self.degrade, subsampling=names))
 
     def clean(self, pixels: np.ndarray, level: float) -> np.ndarray:
         """Turn a photograph into a clean image of this task.
@@ -88,14 +114,14 @@ class Task:
         if self.level_name is None:
             raise InputError(f"task {self.name} has no level; leave --level out")
         low, high = self.level_limits
-        number = "number" if self.conditional else "whole number"
+        number = "whole number" if self.whole_levels else "number"
         form = f"a {number} from {low} to {high}" + (" or a range such as 10-50" if self.level_range else "")
         try:
             values = [float(part) for part in str(text).split("-")]
         except ValueError:
             values = []
         count = len(values)
-        whole = all(value.is_integer() for value in values) or self.conditional
+        whole = all(value.is_integer() for value in values) or not self.whole_levels
         in_order = count in ((1, 2) if self.level_range else (1,)) and low <= values[0] <= values[-1] <= high
         if not in_order or not whole:
             raise InputError(f"level {text!r} of task {self.name} ({self.level_name}) must be {form}")
@@ -134,8 +160,18 @@ _NOISE = {
     "level_limits": (0, 75),
     "default_level": 50,
     "paper_levels": (10, 30, 50, 70),
+    "whole_levels": False,
     "level_range": True,
     "conditional": True,
+    "estimate_level": estimate_noise,
+}
+_JPEG = {
+    "level_name": "JPEG quality",
+    "level_limits": (1, 100),
+    "default_level": 10,
+    "paper_levels": (10, 20, 30, 40),
+    "level_range": True,
+    "blocking": True,
 }
 
 TASKS = {
@@ -144,16 +180,14 @@ TASKS = {
         Task("denoise", channels=3, **_NOISE),
         Task("denoise-gray", channels=1, **_NOISE),
         Task("demosaic", channels=3, degrade=degradations.mosaic),
+        Task("jpeg", channels=1, degrade=degradations.compress_jpeg, ssim_window="uniform", **_JPEG),
         Task(
-            "jpeg",
-            channels=1,
-            degrade=degradations.compress_jpeg,
-            level_name="JPEG quality",
-            level_limits=(1, 100),
-            default_level=10,
-            paper_levels=(10, 20, 30, 40),
-            level_range=True,
-            ssim_window="uniform",
+            "jpeg-color",
+            channels=3,
+            degrade=degradations.compress_color_jpeg,
+            conditional=True,
+            subsampled=True,
+            **_JPEG,
         ),
         Task(
             "sr",

@@ -12,6 +12,7 @@ MODELS = {
     "denoise-gray": {"channels": 1, "metadata": {"task": "denoise-gray", "level": [30, 30]}},
     "demosaic": {"space_to_depth": 2, "metadata": {"task": "demosaic", "level": None, "steps": 12}},
     "jpeg": {"channels": 1, "metadata": {"task": "jpeg", "level": [10, 40]}},
+    "jpeg-color": {"conditional": True, "metadata": {"task": "jpeg-color", "level": [5, 95]}},
     "sr": {"scale": 2, "metadata": {"task": "sr", "level": [2, 2]}},
     "untold": {},
 }

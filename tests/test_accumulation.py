@@ -22,7 +22,8 @@ def batches():
 def trained(batches, **options):
     """Return a network after a step for each batch, and its history."""
     keras.utils.set_random_seed(0)
-    config = TrainConfig(model="rnan_lite", steps=STEPS, batch_size=BATCH, clipnorm=CLIPNORM, **options).resolved(False)
+    options = {"optimizer": "adam", "clipnorm": CLIPNORM, **options}
+    config = TrainConfig(model="rnan_lite", steps=STEPS, batch_size=BATCH, **options).resolved(False)
     model = TrainedRNAN(filters=8, num_blocks=2, space_to_depth=2)
     compile_model(model, config)
     history = model.fit(tf.data.Dataset.from_tensor_slices(batches), shuffle=False, verbose=0)

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from rnan_tf import cli, errors
-from rnan_tf.degradations import CFA_PATTERNS
+from rnan_tf.degradations import CFA_PATTERNS, SUBSAMPLINGS
 from rnan_tf.inference import Tiling
 from rnan_tf.tasks import TASKS
 from tests.command_line import save
@@ -17,7 +17,7 @@ from tests.command_line import save
 
 def test_names_and_defaults_that_are_written_twice_agree(capsys):
     """The parser repeats them, because importing them would import TensorFlow."""
-    assert tuple(TASKS) == cli.TASK_NAMES and cli.CFA_NAMES == CFA_PATTERNS
+    assert tuple(TASKS) == cli.TASK_NAMES and cli.CFA_NAMES == CFA_PATTERNS and cli.SUBSAMPLING_NAMES == SUBSAMPLINGS
     with pytest.raises(SystemExit):
         cli.main(["restore", "--help"])
     text = " ".join(capsys.readouterr().out.split())

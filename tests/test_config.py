@@ -51,6 +51,10 @@ def test_every_open_field_but_init_is_filled_in():
         ({"task": "denoise", "level": "80"}, "80"),
         ({"task": "sr", "level": "2-4"}, "2-4"),
         ({"task": "demosaic", "level": "3"}, "no level"),
+        ({"task": "jpeg", "subsampling": ("4:2:0",)}, "task jpeg has no chroma subsampling; leave --subsampling out"),
+        ({"task": "jpeg", "skip_subsampled": True, "data": ("x",)}, "task jpeg .*leave --skip-subsampled out"),
+        ({"task": "denoise-gray", "skip_subsampled": True, "data": ("x",)}, "leave --skip-subsampled out"),
+        ({"skip_subsampled": True}, "--skip-subsampled needs --data"),
     ],
 )
 def test_wrong_values_are_named(wrong, named):
@@ -59,19 +63,41 @@ def test_wrong_values_are_named(wrong, named):
     assert "\n" not in str(caught.value)
 
 
+def test_the_subsampling_follows_the_task():
+    assert TrainConfig(task="jpeg-color").resolved(False).subsampling == ("4:2:0", "4:4:4")
+    assert TrainConfig(task="jpeg-color", subsampling=("4:2:2",)).resolved(False).subsampling == ("4:2:2",)
+    assert TrainConfig(task="denoise").resolved(False).subsampling == ()
+
+
+def test_flags_without_a_value():
+    assert parse_arguments(["--skip-subsampled"])[0] == TrainConfig(skip_subsampled=True)
+    assert parse_arguments([])[0] == TrainConfig()
+
+
 def test_arguments_reach_their_fields(tmp_path):
     flags = "--task sr --level 3 --data a b --steps 7 --learning-rate 2e-4 --loss l2 --precision bfloat16"
+    flags += " --subsampling 4:4:4 4:2:2"
     where = "--strategy mirrored --devices CPU:0 CPU:1 --data-service grpc://host:1"
     config, placement, run_dir = parse_arguments([*flags.split(), *where.split(), "--run-dir", str(tmp_path)])
     expected = TrainConfig(
-        task="sr", level="3", data=("a", "b"), steps=7, learning_rate=2e-4, loss="l2", precision="bfloat16"
+        task="sr",
+        level="3",
+        data=("a", "b"),
+        steps=7,
+        learning_rate=2e-4,
+        loss="l2",
+        precision="bfloat16",
+        subsampling=("4:4:4", "4:2:2"),
     )
     assert config == expected
     assert placement == Placement("mirrored", ("CPU:0", "CPU:1"), "grpc://host:1")
     assert run_dir == tmp_path
 
 
-@pytest.mark.parametrize("argument", [["--task", "blur"], ["--steps", "many"], ["--model", "rnan_huge"], ["--what"]])
+@pytest.mark.parametrize(
+    "argument",
+    [["--task", "blur"], ["--steps", "many"], ["--model", "rnan_huge"], ["--subsampling", "4:1:1"], ["--what"]],
+)
 def test_wrong_arguments_are_named(argument):
     with pytest.raises(InputError, match=argument[0]):
         parse_arguments(argument)
@@ -89,3 +115,16 @@ def test_a_folder_keeps_one_configuration(tmp_path):
         config.write(tmp_path, started=True)
     config.write(tmp_path, started=False)  # without a result, any configuration may take the folder
     config.write(tmp_path, started=True)
+
+
+def test_a_folder_older_than_some_options_keeps_its_configuration(tmp_path):
+    config = TrainConfig(data=("a",)).resolved(False)
+    config.write(tmp_path, started=False)
+    path = tmp_path / "config.json"
+    kept = {
+        k: v for k, v in json.loads(path.read_text()).items() if k not in ("subsampling", "skip_subsampled", "val_data")
+    }
+    path.write_text(json.dumps(kept))
+    config.write(tmp_path, started=True)
+    with pytest.raises(InputError, match="skip_subsampled False there, True now"):
+        dataclasses.replace(config, skip_subsampled=True).write(tmp_path, started=True)

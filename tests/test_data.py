@@ -1,7 +1,9 @@
 """rnan_tf.data: which patches a folder of photographs gives, and what a batch is."""
 
+import dataclasses
 import io
 import itertools
+import zlib
 
 import numpy as np
 import pytest
@@ -74,6 +76,8 @@ def test_clean_patches_are_crops_of_the_tasks_clean_images(photos, name, cache_b
         ("demosaic", None, CACHED),
         ("jpeg", "10", CACHED),
         ("jpeg", "5-60", CACHED),
+        ("jpeg-color", "10", CACHED),
+        ("jpeg-color", "5-95", STREAMED),
         ("sr", "2", CACHED),
         ("sr", "3", CACHED),
         ("sr", "4", CACHED),
@@ -140,9 +144,9 @@ def test_a_range_of_noise_levels_is_covered_and_told(gray_card, name, cache_byte
     assert np.histogram(levels, 5, (5, 30))[0].min() >= 8
 
 
-def pillow_jpeg(pixels, quality):
+def pillow_jpeg(pixels, quality, **options):
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, **options)
     return np.asarray(Image.open(buffer))
 
 
@@ -168,8 +172,45 @@ def test_a_range_of_jpeg_qualities_is_covered_in_whole_numbers(photos, cache_byt
         ("denoise-gray", "1-2", True),
         ("demosaic", None, False),
         ("jpeg", "5-60", False),
+        ("jpeg-color", "10", False),
+        ("jpeg-color", "5-95", True),
         ("sr", "3", False),
     ],
 )
-def test_the_network_is_told_the_level_only_of_a_range_of_noise(name, level, expected):
+def test_the_network_is_told_the_level_only_of_a_range(name, level, expected):
     assert spec_of(name, level).conditional is expected
+
+
+@pytest.mark.parametrize("among", [("4:4:4",), ("4:2:0", "4:4:4", "4:2:2")])
+def test_color_jpegs_have_the_quality_that_is_told_and_a_drawn_subsampling(photos, among):
+    spec = spec_of("jpeg-color", "8-12", size=32)
+    spec = dataclasses.replace(spec, task=spec.task.with_subsampling(*among))
+    qualities, subsamplings = set(), set()
+    for x, clean in batches(photos, spec, 10, 8):
+        for degraded, level, patch in zip(x["image"], x["level"], clean, strict=True):
+            pixels, expected = (np.rint(image * 255).astype(np.uint8) for image in (patch, degraded))
+            quality = round(float(level) * 255)
+            assert level * 255 == pytest.approx(quality, abs=1e-4)
+            same = [name for name in among if np.array_equal(pillow_jpeg(pixels, quality, subsampling=name), expected)]
+            assert same
+            qualities.add(quality)
+            subsamplings.update(same if len(same) == 1 else [])
+    assert qualities == {8, 9, 10, 11, 12}
+    assert subsamplings == set(among)
+
+
+# Of the first batches of (task, level, patch size), as they were before there was a task `jpeg-color`.
+CHECKSUMS = {
+    ("denoise", "0-75", 16): 3723833014,
+    ("denoise-gray", "25", 16): 179772227,
+    ("demosaic", None, 16): 4209382179,
+    ("jpeg", "5-60", 16): 2603133374,
+    ("sr", "3", 8): 758023548,
+}
+
+
+@pytest.mark.parametrize(("name", "level", "size"), CHECKSUMS)
+def test_a_seed_gives_the_patches_that_it_always_gave(maps, name, level, size):
+    arrays = tf.nest.flatten(batches(maps, spec_of(name, level, size), 4))
+    images = [np.rint(array * 255).astype(np.uint8).tobytes() for array in arrays if array.ndim == 4]
+    assert zlib.crc32(b"".join(images)) == CHECKSUMS[name, level, size]

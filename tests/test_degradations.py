@@ -321,3 +321,58 @@ def test_gray_is_the_references(data_folder):
     expected = read_png(data_folder / "reference_pairs" / "gray_kodim01_hq.png")
     pixels = read_png(data_folder / "test" / "Kodak24" / "kodim01.png")
     np.testing.assert_array_equal(rgb_to_gray_8bit(pixels), expected)
+
+
+# === Colour JPEG ===
+
+ODD_RGB = skimage.data.coffee()[40:163, 100:257]  # 123 x 157
+
+
+def pillow_color_jpeg(pixels, quality, subsampling):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
+    return np.asarray(Image.open(buffer))
+
+
+@pytest.mark.parametrize("subsampling", degradations.SUBSAMPLINGS)
+@pytest.mark.parametrize("quality", [1, 5, 10, 37, 75, 95, 100])
+@pytest.mark.parametrize(
+    "pixels", [RGB, ODD_RGB, ODD_RGB[:1, :1], ODD_RGB[:7, :17]], ids=lambda x: "x".join(map(str, x.shape))
+)
+def test_color_jpeg_is_pillows(pixels, quality, subsampling):
+    expected = pillow_color_jpeg(pixels, quality, subsampling)
+
+    def degrade(image, level):
+        return degradations.compress_color_jpeg(image, (1, 2), level, (subsampling,))
+
+    np.testing.assert_array_equal(to_pixels(degrade(to_image(pixels), quality)), expected)
+    # A quality that the graph knows, and ones that it does not.
+    np.testing.assert_array_equal(in_dataset(lambda x: degrade(x, quality), pixels), expected)
+    for dtype in (tf.int32, tf.float32):
+        levels = tf.data.Dataset.from_tensors((to_image(pixels), tf.cast(quality, dtype)))
+        np.testing.assert_array_equal(to_pixels(next(iter(levels.map(degrade)))), expected)
+
+
+def test_subsamplings_are_not_alike():
+    results = [pillow_color_jpeg(ODD_RGB, 50, subsampling) for subsampling in degradations.SUBSAMPLINGS]
+    assert len({result.tobytes() for result in results}) == 3
+
+
+@pytest.mark.parametrize("among", [("4:2:0", "4:4:4"), ("4:4:4", "4:2:0"), degradations.SUBSAMPLINGS])
+def test_the_seed_draws_the_subsampling(among):
+    pixels = ODD_RGB[:24, :24]
+    known = {pillow_color_jpeg(pixels, 30, name).tobytes(): name for name in among}
+    seeds = tf.data.Dataset.range(300).map(lambda number: (tf.constant(7, tf.int64), number))
+
+    def degrade(*seed):
+        return degradations.compress_color_jpeg(to_image(pixels), seed, 30, among)
+
+    def drawn(dataset):
+        return [known[to_pixels(image).tobytes()] for image in dataset.map(degrade, num_parallel_calls=2)]
+
+    names = drawn(seeds)
+    assert drawn(seeds.skip(100).take(50)) == names[100:150]
+    assert known[to_pixels(degrade(7, 123)).tobytes()] == names[123]
+    for name in among:  # four standard errors
+        share = 1 / len(among)
+        assert names.count(name) / 300 == pytest.approx(share, abs=4 * (share * (1 - share) / 300) ** 0.5)

@@ -8,8 +8,10 @@ import pathlib
 import numpy as np
 import pytest
 import skimage.data
+from PIL import Image
 
 from rnan_tf import commands
+from rnan_tf.metrics import Protocol, score
 from tests.command_line import RGB, save
 
 
@@ -34,15 +36,38 @@ class TestEvaluate:
         assert rnan_tf(line)[1] == out, "the same noise again"
         assert rnan_tf(line + " --seed 1")[1] != out
 
-    @pytest.mark.parametrize("task, level", [("denoise", 25), ("denoise-gray", 50), ("demosaic", None), ("jpeg", 20)])
+    @pytest.mark.parametrize(
+        "task, level", [("denoise", 25), ("denoise-gray", 50), ("demosaic", None), ("jpeg", 20), ("jpeg-color", 20)]
+    )
     def test_without_a_model_the_degraded_input_is_measured(self, rnan_tf, task, level):
         save("a.png", skimage.data.astronaut()[:128, 150:278])
         option = f"--level {level}" if level else ""
         assert rnan_tf(f"evaluate --task {task} {option} --data a.png --json r.json")[0] == 0
         report = json.loads(pathlib.Path("r.json").read_text())
         assert report["level"] == level
-        low, high = {"denoise": (20, 21.5), "denoise-gray": (14, 16), "demosaic": (5, 12), "jpeg": (27, 36)}[task]
+        low, high = {
+            "denoise": (20, 21.5),
+            "denoise-gray": (14, 16),
+            "demosaic": (5, 12),
+            "jpeg": (27, 36),
+            "jpeg-color": (25, 34),
+        }[task]
         assert low < report["mean"]["psnr"] < high
+
+    @pytest.mark.parametrize("subsampling", ["", "4:2:0", "4:4:4", "4:2:2"])
+    def test_color_jpegs_have_the_subsampling_and_a_psnrb(self, rnan_tf, subsampling):
+        save("a.png")
+        option = f"--subsampling {subsampling}" if subsampling else ""
+        code, out, _ = rnan_tf(f"evaluate --task jpeg-color --level 30 --data a.png --json r.json --csv r.csv {option}")
+        assert code == 0
+        report = json.loads(pathlib.Path("r.json").read_text())
+        buffer = io.BytesIO()
+        Image.fromarray(RGB).save(buffer, "JPEG", quality=30, subsampling=subsampling or "4:2:0")
+        expected = score(np.asarray(Image.open(buffer)), RGB, Protocol(blocking=True))
+        assert report["mean"] == pytest.approx(expected, rel=1e-9)
+        with open("r.csv", newline="") as file:
+            assert [list(row) for row in csv.DictReader(file)] == [["name", "psnr", "ssim", "psnrb"]]
+        assert out[-1].endswith(f"{expected['ssim']:.4f}  PSNR-B {expected['psnrb']:6.2f} dB")
 
     def test_a_model_that_restores_counts(self, rnan_tf, monkeypatch):
         save("a.png", np.full((32, 32, 3), 128, np.uint8))

@@ -69,6 +69,7 @@ def test_jpeg_is_pillows_measured_on_luma():
         Image.fromarray(clean[..., 0]).save(buffer, "JPEG", quality=20)
         decoded = np.asarray(Image.open(buffer))[..., None]
         assert row["psnr"] == pytest.approx(peak_signal_noise_ratio(clean, decoded, data_range=255), rel=1e-9)
+        assert row["psnrb"] < row["psnr"] - 0.1
         # The field's uniform 8x8 window; scikit-image has odd ones only, between which its value must lie.
         around = [
             structural_similarity(
@@ -77,6 +78,20 @@ def test_jpeg_is_pillows_measured_on_luma():
             for size in (7, 9)
         ]
         assert min(around) < row["ssim"] < max(around)
+
+
+def test_color_jpeg_is_pillows_measured_on_rgb():
+    task = TASKS["jpeg-color"]
+    images = clean_images(task, 20)
+    result = evaluate(images, task, 20)
+    assert result["mean"]["psnrb"] == pytest.approx(np.mean([row["psnrb"] for row in result["images"]]))
+    expected = []
+    for row, (_, clean) in zip(result["images"], images, strict=True):
+        buffer = io.BytesIO()
+        Image.fromarray(clean).save(buffer, "JPEG", quality=20, subsampling="4:2:0")
+        expected.append(skimage_scores(np.asarray(Image.open(buffer)), clean))
+        assert row["psnrb"] < row["psnr"] - 0.1
+    check(result, expected)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -103,7 +118,7 @@ def test_noise_belongs_to_seed_and_index():
 
 
 @pytest.mark.parametrize("tiling", [None, Tiling(tile=64, overlap=16)])
-@pytest.mark.parametrize(("name", "level"), [("denoise", 30), ("jpeg", 10), ("demosaic", 0)])
+@pytest.mark.parametrize(("name", "level"), [("denoise", 30), ("jpeg", 10), ("jpeg-color", 10), ("demosaic", 0)])
 def test_a_network_that_changes_nothing_scores_as_its_input(name, level, tiling):
     task = TASKS[name]
     images = clean_images(task, level)

@@ -109,6 +109,43 @@ def test_float16_may_overflow_while_its_scale_settles(batches):
     assert [np.array(weight).tobytes() for weight in model.weights] == before
 
 
+def losses_seen(losses, progress=None):
+    """Let a guard see steps with these losses; return its progress."""
+    progress = progress or Progress()
+    guard = Guard(progress, 10)
+    guard.applied, guard._applied_steps = 0, lambda: guard.applied + 1
+    for loss in losses:
+        guard.on_train_batch_end(0, {"step_loss": loss})
+    return progress
+
+
+def test_a_loss_far_above_its_median_for_many_steps_is_divergence():
+    losses = [0.02, 0.03, 0.04] * 20
+    progress = losses_seen([*losses, *[0.4] * 49])  # the median is 0.03
+    assert progress.high_in_a_row == 49
+    again = Progress(losses=list(progress.losses), high_in_a_row=49)  # out of a checkpoint
+    with pytest.raises(Diverged, match="50 steps in a row had a loss above 10 times its median"):
+        losses_seen([0.4], again)
+    losses_seen([0.29], progress)
+    assert progress.high_in_a_row == 0
+    losses_seen([0.29] * 200, progress)  # high, but less than ten times: a worse run, not a diverged one
+    assert progress.high_in_a_row == 0 and len(progress.losses) == 101
+
+
+def test_at_too_high_a_rate_muon_goes_back_and_then_gives_up(photographs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(PRESETS, "rnan_lite", TINY)
+    arguments = "--model rnan_lite --batch-size 2 --patch-size 16 --validate-every 20 --steps 400 --warmup-steps 40"
+    run = [*arguments.split(), "--learning-rate", "3", "--data", str(photographs), "--run-dir", str(tmp_path)]
+    assert main(run) == 1
+    captured = capsys.readouterr()
+    assert "50 steps in a row had a loss above 10 times its median up to step" in captured.out
+    last = captured.err.strip().splitlines()[-1]
+    assert last.startswith("error: 50 steps in a row had a loss above 10 times its median")
+    for checkpoint in (tmp_path / "checkpoints").iterdir():
+        progress = json.loads((checkpoint / "progress.json").read_text())
+        assert progress["dropped"] == 0 and progress["high_in_a_row"] == 0
+
+
 def poisoned_run(photographs, run_dir, monkeypatch, fits):
     """Train 6 steps; `fits`: the steps that are poisoned in each fit. Return exit code and the rates of all steps."""
     monkeypatch.setitem(PRESETS, "rnan_lite", TINY)

@@ -51,11 +51,8 @@ def test_a_fresh_non_local_block_is_the_identity():
     np.testing.assert_array_equal(NonLocalBlock(FILTERS)(x), x)
 
 
-@pytest.mark.parametrize("in_keras", [True, False])
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_pixel_shuffle_is_a_reshape(scale, in_keras, monkeypatch):
-    if not in_keras:  # as before Keras 3.13
-        monkeypatch.delattr(keras.ops, "depth_to_space", raising=False)
+def test_pixel_shuffle_is_a_reshape(scale):
     x = random_input((2, 3, 4, 5 * scale**2))
     expected = x.reshape(2, 3, 4, scale, scale, 5).transpose(0, 1, 3, 2, 4, 5).reshape(2, 3 * scale, 4 * scale, 5)
     y = PixelShuffle(scale)(x)

@@ -1,14 +1,16 @@
-"""rnan_tf.metrics against scikit-image, and against the definition of SSIM where scikit-image has no such window."""
+"""rnan_tf.metrics against scikit-image, and against the definitions of what it does not have."""
 
+import io
 import math
 
 import numpy as np
 import pytest
 import skimage.color
 import skimage.data
+from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from rnan_tf.metrics import Protocol, luma, psnr, score, ssim
+from rnan_tf.metrics import Protocol, blocking_effect, luma, psnr, psnrb, score, ssim
 
 RGB = skimage.data.astronaut()[:150, 100:301]
 GRAY = skimage.data.camera()[100:233, 150:301, None]
@@ -143,3 +145,87 @@ def test_a_tiny_image_has_a_psnr_but_no_ssim(window, size):
 def test_images_must_have_one_shape(other):
     with pytest.raises(ValueError, match=r"must have one shape. Received: \(150, 201, 3\) and \("):
         score(RGB, other, Protocol())
+
+
+# === PSNR-B ===
+
+
+def blocking_loop(plane, block=8):
+    """Yim and Bovik's equations (8) to (14), pixel by pixel; boundaries are counted as N (M / B - 1)."""
+    height, width = plane.shape
+    across = [
+        (float(plane[y, x]) - float(plane[y, x + 1])) ** 2
+        for y in range(height)
+        for x in range(width - 1)
+        if x % block == block - 1
+    ]
+    down = [
+        (float(plane[y, x]) - float(plane[y + 1, x])) ** 2
+        for y in range(height - 1)
+        for x in range(width)
+        if y % block == block - 1
+    ]
+    inside = [
+        (float(plane[y, x]) - float(plane[y, x + 1])) ** 2
+        for y in range(height)
+        for x in range(width - 1)
+        if x % block != block - 1
+    ]
+    inside += [
+        (float(plane[y, x]) - float(plane[y + 1, x])) ** 2
+        for y in range(height - 1)
+        for x in range(width)
+        if y % block != block - 1
+    ]
+    boundaries = height * (width / block - 1) + width * (height / block - 1)
+    others = height * (width - 1) + width * (height - 1) - boundaries
+    boundary, other = sum(across + down) / boundaries, sum(inside) / others
+    return math.log2(block) / math.log2(min(height, width)) * (boundary - other) if boundary > other else 0.0
+
+
+def jpeg(pixels, quality):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.squeeze()).save(buffer, "JPEG", quality=quality)
+    return np.atleast_3d(np.asarray(Image.open(buffer)))
+
+
+@pytest.mark.parametrize("size", [(64, 96), (61, 83), (9, 40), (96, 9)])
+@pytest.mark.parametrize("quality", [5, 30])
+def test_psnrb_of_gray_is_the_formula(size, quality):
+    clean = GRAY[: size[0], : size[1]]
+    restored = jpeg(clean, quality)
+    effect = blocking_loop(restored[..., 0])
+    assert effect > 0 or quality == 30
+    assert blocking_effect(restored[..., 0].astype(float)) == pytest.approx(effect, rel=1e-9)
+    expected = 10 * math.log10(255**2 / (np.mean((restored.astype(float) - clean) ** 2) + effect))
+    result = score(restored, clean, Protocol(blocking=True))
+    assert result["psnrb"] == pytest.approx(expected, rel=1e-9)
+    assert (result["psnrb"] < result["psnr"]) == (effect > 0)
+
+
+def test_psnrb_of_rgb_adds_the_lumas_blocking_to_the_error_of_all_channels():
+    clean = RGB[:120, :160]
+    restored = jpeg(clean, 10)
+    effect = blocking_loop(np.rint(skimage.color.rgb2ycbcr(restored)[..., 0]))
+    expected = 10 * math.log10(255**2 / (np.mean((restored.astype(float) - clean) ** 2) + effect))
+    assert psnrb(restored, clean) == pytest.approx(expected, abs=1e-3)  # the weights of Y are rounded otherwise
+    assert psnr(restored, clean) - psnrb(restored, clean) > 0.3
+
+
+def test_blocks_that_are_not_at_the_codecs_places_do_not_count():
+    blocks = np.kron(np.random.default_rng(0).integers(0, 256, (12, 12)), np.ones((8, 8)))
+    assert blocking_effect(blocks) > 1000
+    assert blocking_effect(blocks[4:, 4:]) == 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 90), (8, 90), (90, 8), (5, 3)])
+def test_one_block_has_no_edges(size):
+    plane = np.random.default_rng(0).integers(0, 256, size).astype(float)
+    assert blocking_effect(plane) == 0
+
+
+def test_psnrb_of_equal_images_is_finite_where_they_have_blocks():
+    flat = np.full((80, 40, 3), 7.0)
+    assert psnrb(flat, flat) == math.inf
+    blocks = np.repeat(flat, 8, axis=0) * np.arange(80).repeat(8)[:, None, None] % 256
+    assert 0 < psnrb(blocks, blocks) < 40

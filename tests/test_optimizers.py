@@ -1,4 +1,4 @@
-"""training.optimizers: Muon's steps against numpy's SVD and a numpy formula, and what recovers from too high a rate."""
+"""training.optimizers: Muon's steps against numpy's SVD and the formulas in numpy."""
 
 import keras
 import numpy as np
@@ -68,9 +68,7 @@ def is_matrix(variable):
 def test_a_kernels_step_has_its_gradients_singular_vectors_and_values_near_1(model):
     before, after = steps(model, muon(model), [1])
     count = 0
-    for variable, old, new, gradient in zip(
-        model.trainable_variables, before, after, gradients(model, 1), strict=True
-    ):
+    for variable, old, new, gradient in zip(model.trainable_variables, before, after, gradients(model, 1), strict=True):
         if not is_matrix(variable):
             continue
         count += 1
@@ -78,7 +76,7 @@ def test_a_kernels_step_has_its_gradients_singular_vectors_and_values_near_1(mod
         u, _, vt = np.linalg.svd(matrix, full_matrices=False)
         inner = u.T @ step.astype(np.float64) @ vt.T / (0.2 * max(matrix.shape) ** 0.5)
         values = np.diag(inner)
-        assert 0.6 < values.min() and values.max() < 1.3, variable.path
+        assert values.min() > 0.6 and values.max() < 1.3, variable.path
         assert np.abs(inner - np.diag(values)).max() < 1e-3, variable.path
     assert count == sum("kernel" in v.path for v in model.trainable_variables) - 2
 
@@ -95,17 +93,14 @@ def test_two_steps_are_the_formulas(model):
                 momentum = 0.95 * momentum + gradient
                 step = newton_schulz(as_matrix(gradient + 0.95 * momentum, variable.path))
                 height, width, a, b = old.shape
-                step = (
-                    step.reshape(height, width, b, a).swapaxes(2, 3)
-                    if "/up/" in variable.path
-                    else step.reshape(old.shape)
-                )
+                transposed = "/up/" in variable.path
+                step = step.reshape(height, width, b, a).swapaxes(2, 3) if transposed else step.reshape(old.shape)
                 expected -= RATE * scale * step
         else:  # Adam
             m, v = np.zeros_like(expected), np.zeros_like(expected)
             for t, gradient in enumerate((first, second), 1):
                 m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient.astype(np.float64) ** 2
-                expected -= RATE * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-7)
+                expected -= RATE * (1 - 0.999**t) ** 0.5 / (1 - 0.9**t) * m / (np.sqrt(v) + 1e-7)
         np.testing.assert_allclose(new, expected, rtol=0, atol=2e-5, err_msg=variable.path)
 
 
@@ -119,20 +114,22 @@ def test_nothing_decays_and_a_rank_1_gradient_is_no_trouble(model):
 
 
 def test_its_configuration_makes_it_again(model):
-    config = muon(model).get_config() | {"learning_rate": RATE}
+    config = muon(model).get_config() | {"learning_rate": 0.5}
     assert GuardedMuon.from_config(config).get_config() == config
 
 
-@pytest.mark.parametrize("accumulate", [1, 4])
-def test_muon_trains_in_pieces_too(accumulate):
-    keras.utils.set_random_seed(0)
+def test_a_batch_in_pieces_is_the_whole_batch():
     draw = np.random.default_rng(0)
     batches = tuple(draw.random((3, 8, 16, 16, 3), np.float32) for _ in range(2))
-    model = TrainedRNAN(**TINY)
-    compile_model(
-        model, TrainConfig(model="rnan_lite", steps=3, batch_size=8, accumulate=accumulate).resolved(False)
-    )
-    model.fit(tf.data.Dataset.from_tensor_slices(batches), shuffle=False, verbose=0)
-    assert isinstance(inner_optimizer(model), GuardedMuon)
-    total = float(np.sum([np.abs(w).sum() for w in model.get_weights()]))
-    assert total == pytest.approx(test_muon_trains_in_pieces_too.__dict__.setdefault("total", total), rel=1e-5)
+    trained = []
+    for accumulate in (1, 4):
+        keras.utils.set_random_seed(0)
+        model = TrainedRNAN(**TINY)
+        options = {"steps": 3, "batch_size": 8, "accumulate": accumulate, "learning_rate": 1e-4}
+        compile_model(model, TrainConfig(model="rnan_lite", **options).resolved(False))
+        assert isinstance(inner_optimizer(model), GuardedMuon)
+        model.fit(tf.data.Dataset.from_tensor_slices(batches), shuffle=False, verbose=0)
+        trained.append(model.get_weights())
+    # A gradient that is zero but for rounding moves its weight by as much as any other.
+    for whole, pieces in zip(*trained, strict=True):
+        np.testing.assert_allclose(whole, pieces, rtol=0, atol=1e-5)

@@ -133,6 +133,18 @@ class TestRestore:
         nearer, farther = (np.abs(restored["auto"] - restored[level]).mean() for level in ("19", "60"))
         assert nearer < farther
 
+    def test_the_quality_of_a_color_jpeg_is_told_and_not_estimated(self, rnan_tf, monkeypatch):
+        monkeypatch.setattr("skimage.restoration.estimate_sigma", lambda *args, **options: pytest.fail("no noise here"))
+        save("a.jpg", quality=30)
+        restored = {}
+        for level in ("", "auto", "10", "90"):
+            code, out, _ = rnan_tf(f"restore a.jpg -o b.png --model M/jpeg-color.keras {level and '--level ' + level}")
+            assert code == 0 and len(out) == 1
+            restored[level] = read_photo("b.png").pixels
+        np.testing.assert_array_equal(restored[""], restored["10"])
+        np.testing.assert_array_equal(restored["auto"], restored["10"])
+        assert np.any(restored["90"] != restored["10"])
+
     def test_an_estimate_stays_within_what_the_model_knows(self, rnan_tf):
         save("a.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
         assert "noise sigma 60.0, estimated" in rnan_tf("restore a.png -o b.png --model M/denoise.keras")[1]

@@ -1,6 +1,7 @@
-"""rnan_tf.tasks: levels, clean images, protocols and baselines of the five tasks."""
+"""rnan_tf.tasks: levels, clean images, protocols and baselines of the tasks."""
 
 import dataclasses
+import io
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ TABLE = {
     "denoise-gray": (1, 50, (10, 30, 50, 70), True, True, "l2"),
     "demosaic": (3, 0, (0,), False, False, "l2"),
     "jpeg": (1, 10, (10, 20, 30, 40), True, False, "l2"),
+    "jpeg-color": (3, 10, (10, 20, 30, 40), True, True, "l2"),
     "sr": (3, 2, (2, 3, 4), False, False, "l1"),
 }
 
@@ -41,7 +43,7 @@ def test_the_papers_tasks(name):
 def test_there_are_no_other_tasks():
     assert list(TASKS) == list(TABLE)
     with pytest.raises(
-        InputError, match="unknown task 'deblur'; choose one of denoise, denoise-gray, demosaic, jpeg, sr"
+        InputError, match="unknown task 'deblur'; choose one of denoise, denoise-gray, demosaic, jpeg, jpeg-color, sr"
     ):
         get_task("deblur")
 
@@ -64,6 +66,8 @@ def test_there_are_no_other_tasks():
         ("jpeg", "1", (1, 1)),
         ("jpeg", "100", (100, 100)),
         ("jpeg", "5-60", (5, 60)),
+        ("jpeg-color", None, (10, 10)),
+        ("jpeg-color", "5-95", (5, 95)),
         ("sr", None, (2, 2)),
         ("sr", "3", (3, 3)),
     ],
@@ -78,6 +82,7 @@ def test_levels_are_read(name, text, expected):
         *(("denoise", text) for text in ("76", "-1", "fifty", "50-10", "10-20-30", "10-", "-", "", " ", "nan", "inf")),
         ("denoise-gray", "0-76"),
         *(("jpeg", text) for text in ("0", "101", "10.5", "5.5-10", "5-10.5", "60-5", "0-10")),
+        *(("jpeg-color", text) for text in ("0", "101", "10.5", "5-94.5")),
         *(("sr", text) for text in ("1", "5", "2-4", "2-2", "2.5", "x2")),
     ],
 )
@@ -90,7 +95,7 @@ def test_wrong_levels_are_refused(name, text):
     assert f"level {text!r} of task {name} ({task.level_name})" in message
     assert f"number from {low} to {high}" in message
     assert ("a range" in message) == task.level_range
-    assert ("whole" in message) == (name in ("jpeg", "sr"))
+    assert ("whole" in message) == (name in ("jpeg", "jpeg-color", "sr"))
 
 
 @pytest.mark.parametrize("text", ["10", "0", ""])
@@ -102,14 +107,14 @@ def test_demosaic_has_no_level(text):
 # === Clean images ===
 
 
-@pytest.mark.parametrize("name", ["denoise", "demosaic", "jpeg", "denoise-gray", "sr"])
+@pytest.mark.parametrize("name", ["denoise", "demosaic", "jpeg", "jpeg-color", "denoise-gray", "sr"])
 def test_clean_keeps_pixels_that_fit(name):
     task = TASKS[name]
     pixels = RGB if task.channels == 3 else GRAY
     np.testing.assert_array_equal(task.clean(pixels, 1), pixels)
 
 
-@pytest.mark.parametrize("name", ["denoise", "demosaic"])
+@pytest.mark.parametrize("name", ["denoise", "demosaic", "jpeg-color"])
 def test_clean_repeats_gray_for_rgb_tasks(name):
     clean = TASKS[name].clean(GRAY, 50)
     assert clean.shape == (101, 127, 3)
@@ -156,10 +161,10 @@ def test_degraded_images_are_8_bit_and_the_datas(name, level):
     assert psnr(task.baseline(degraded, level), clean) < 40
 
 
-@pytest.mark.parametrize("name", ["denoise", "denoise-gray", "jpeg", "sr"])
+@pytest.mark.parametrize("name", ["denoise", "denoise-gray", "jpeg", "jpeg-color", "sr"])
 def test_harder_levels_are_worse(name):
     task = TASKS[name]
-    levels = sorted(task.paper_levels, reverse=name == "jpeg")
+    levels = sorted(task.paper_levels, reverse=name.startswith("jpeg"))
     clean = task.clean(RGB[:96, :120], 1)
     scores = [psnr(task.baseline(task.degraded(clean, (0, 0), level), level), clean) for level in levels]
     assert scores == sorted(scores, reverse=True)
@@ -172,7 +177,7 @@ def test_noise_levels_may_be_fractions():
     assert degraded.std() == pytest.approx(12.5, rel=0.01)
 
 
-@pytest.mark.parametrize("name", ["denoise", "denoise-gray", "demosaic", "jpeg"])
+@pytest.mark.parametrize("name", ["denoise", "denoise-gray", "demosaic", "jpeg", "jpeg-color"])
 def test_the_baseline_is_the_degraded_image(name):
     degraded = RGB[..., : TASKS[name].channels]
     np.testing.assert_array_equal(TASKS[name].baseline(degraded, 10), degraded)
@@ -196,9 +201,32 @@ def test_the_baseline_of_sr_is_enlarged_bicubically(level):
 @pytest.mark.parametrize(("name", "level"), LEVELS)
 def test_protocols(name, level):
     expected = {
-        "jpeg": Protocol(luma=False, border=0, ssim_window="uniform"),
+        "jpeg": Protocol(luma=False, border=0, ssim_window="uniform", blocking=True),
+        "jpeg-color": Protocol(luma=False, border=0, ssim_window="gaussian", blocking=True),
         "sr": Protocol(luma=True, border=int(level), ssim_window="gaussian"),
     }
     assert TASKS[name].protocol(float(level)) == expected.get(name, Protocol(False, 0, "gaussian"))
     assert TASKS[name].scale(float(level)) == (level if name == "sr" else 1)
     assert isinstance(TASKS[name].scale(float(level)), int)
+
+
+# === Chroma subsampling ===
+
+
+def test_a_color_jpeg_is_420_unless_told_otherwise():
+    task = TASKS["jpeg-color"]
+    for other, subsampling in (
+        (task, "4:2:0"),
+        (task.with_subsampling("4:4:4"), "4:4:4"),
+        (task.with_subsampling(), "4:2:0"),
+    ):
+        buffer = io.BytesIO()
+        Image.fromarray(RGB).save(buffer, "JPEG", quality=25, subsampling=subsampling)
+        np.testing.assert_array_equal(other.degraded(RGB, (1, 2), 25.0), np.asarray(Image.open(buffer)))
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if name != "jpeg-color"])
+def test_other_tasks_have_no_subsampling(name):
+    assert TASKS[name].with_subsampling() is TASKS[name]
+    with pytest.raises(InputError, match=f"task {name} has no chroma subsampling; leave --subsampling out"):
+        TASKS[name].with_subsampling("4:2:0")

@@ -39,7 +39,14 @@ def train(photographs, run_dir, *arguments):
 
 @pytest.mark.parametrize(
     ("task", "level"),
-    [("demosaic", None), ("denoise", "0-75"), ("denoise-gray", "25"), ("jpeg", "5-60"), ("sr", "3")],
+    [
+        ("demosaic", None),
+        ("denoise", "0-75"),
+        ("denoise-gray", "25"),
+        ("jpeg", "5-60"),
+        ("jpeg-color", "5-95"),
+        ("sr", "3"),
+    ],
 )
 def test_each_task_trains_and_its_model_restores(photographs, tmp_path, capsys, task, level):
     level_flag = ["--level", level] if level else []
@@ -56,7 +63,7 @@ def test_each_task_trains_and_its_model_restores(photographs, tmp_path, capsys, 
     assert model.metadata["task"] == task
     assert model.metadata["steps"] == 2
     assert "code" in model.metadata
-    assert model.conditional == (level == "0-75")
+    assert model.conditional == (level in ("0-75", "5-95"))
     image = np.full((9, 11, found.channels), 100, np.uint8)
     assert restore(model_predictor(model), image, model.scale).shape == (
         9 * model.scale,
@@ -135,6 +142,10 @@ def test_sixteen_bits_train_and_go_on(photographs, tmp_path, precision, capsys):
         (["--patch-size", "80"], "80x80"),
         (["--init", "nowhere.keras"], "nowhere.keras: no such model"),
         (["--level", "10"], "task demosaic has no level"),
+        (
+            ["--task", "jpeg-color", "--subsampling", "4:2:2", "--data-service", "grpc://localhost:1"],
+            "--data-service cannot run Pillow, which --subsampling 4:2:2 needs",
+        ),
     ],
 )
 def test_wrong_use_is_one_line_and_2(photographs, tmp_path, capsys, arguments, message):

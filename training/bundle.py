@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     make_folder(bundled.FOLDER)
     target = bundled.FOLDER / f"{name}.keras"
     level = min(max(task.default_level, levels[0]), levels[1])
-    images = read_images(training_files(config.data, config.val_data)[1], task, level)
+    images = read_images(training_files(config.data, config.val_data, config.skip_subsampled)[1], task, level)
     with replacing(target) as temporary:
         save_model(model.rebuild(dtype="float16"), temporary)
         scores = [measure(each, images, task, level) for each in (model, load_model(temporary))]
@@ -122,7 +122,10 @@ def as_command(run_dir: Path, config: TrainConfig, start: str) -> str:
             continue
         if field.name == "init":
             value = f"runs/{start}"
-        values = [Path(path).name for path in value] if isinstance(value, tuple) else [str(value)]
+        if isinstance(value, tuple):
+            values = [Path(path).name for path in value]
+        else:
+            values = [] if value is True else [str(value)]
         words += [f"--{field.name.replace('_', '-')}", *values]
     return shlex.join([*words, "--run-dir", f"runs/{run_dir.name}"])
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rnan_tf.cli import Parser
+from rnan_tf.degradations import SUBSAMPLINGS
 from rnan_tf.errors import InputError
 from rnan_tf.files import write_atomically
 from rnan_tf.presets import PRESETS
@@ -39,7 +40,7 @@ def _option(default, text, **options):
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """All that decides about a run's result. Fields that are None take the model's recipe or the task's default."""
+    """All that decides about a run's result. Fields left open take the model's recipe or the task's default."""
 
     task: str = _option("demosaic", "what to learn", choices=tuple(TASKS))
     level: str | None = _option(None, "noise sigma, JPEG quality or scale: 50, or a range such as 0-75")
@@ -47,6 +48,10 @@ class TrainConfig:
         (), "photographs to train on: folders, files, globs (scikit-image's own)", nargs="+"
     )
     val_data: tuple[str, ...] = _option((), "photographs to validate on (some of --data, held out)", nargs="+")
+    skip_subsampled: bool = _option(False, "leave out photographs that are JPEGs with subsampled chroma")
+    subsampling: tuple[str, ...] = _option(
+        (), "chroma of jpeg-color's patches, one drawn for each (4:2:0 4:4:4)", nargs="+", choices=SUBSAMPLINGS
+    )
     model: str | None = _option(None, "rnan where a GPU is visible, else rnan_lite", choices=tuple(PRESETS))
     steps: int | None = _option(None, "optimizer steps (rnan 1,000,000, rnan_lite 20,000)")
     batch_size: int = _option(16, "patches a step, over all devices")
@@ -72,7 +77,7 @@ class TrainConfig:
             run_dir: the run's folder; a run in it that is older than an option goes on without it.
 
         Returns:
-            A configuration without open fields but `init`.
+            A configuration without open fields but `init`, and `subsampling` where the task has none.
 
         Raises:
             InputError: a value is out of its range.
@@ -83,13 +88,16 @@ class TrainConfig:
             defaults |= SUPER_RESOLUTION_RECIPES.get(model, {})
         if task.level_name:
             defaults["level"] = self.level or str(task.default_level)
+        if task.subsampled:
+            defaults["subsampling"] = ("4:2:0", "4:4:4")
         task.parse_level(defaults["level"])
+        task.with_subsampling(*self.subsampling)
         if run_dir and _is_older(run_dir):
             defaults |= OLDER_RUNS
         optimizer = self.optimizer or defaults["optimizer"]
         defaults |= {"learning_rate": LEARNING_RATES[model, optimizer], "clipnorm": CLIPNORMS[optimizer]}
         config = dataclasses.replace(
-            self, **{key: value for key, value in defaults.items() if getattr(self, key) is None}
+            self, **{key: value for key, value in defaults.items() if getattr(self, key) in (None, ())}
         )
         config._check()
         return config
@@ -108,11 +116,18 @@ class TrainConfig:
             raise InputError(f"--clipnorm must be at least 0, which does not clip; got {self.clipnorm}")
         if self.val_data and not self.data:
             raise InputError("--val-data needs --data")
+        if self.skip_subsampled and get_task(self.task).channels != 3:
+            raise InputError(f"task {self.task} does not look at chroma; leave --skip-subsampled out")
+        if self.skip_subsampled and not self.data:
+            raise InputError("--skip-subsampled needs --data")
 
     @property
     def ema_momentum(self) -> float:
         """Momentum of the weights' moving average: over 1000 steps, or a twentieth of a shorter run."""
         return 1 - 1 / min(1000, max(self.steps / 20, 2))
+
+    def _as_json(self):
+        return json.loads(json.dumps(dataclasses.asdict(self)))
 
     def write(self, run_dir: Path, started: bool) -> None:
         """Write `config.json`, or check that the folder's own says the same.
@@ -124,13 +139,13 @@ class TrainConfig:
         Raises:
             InputError: the folder holds a run of another configuration.
         """
-        path, ours = run_dir / "config.json", json.loads(json.dumps(dataclasses.asdict(self)))
+        path, ours = run_dir / "config.json", self._as_json()
         if not path.exists() or not started:
             write_atomically(path, json.dumps(ours, indent=2).encode())
             return
         try:
             # Runs may be older than an option.
-            theirs = {**dataclasses.asdict(TrainConfig()), **OLDER_RUNS, **json.loads(path.read_text())}
+            theirs = {**TrainConfig()._as_json(), **OLDER_RUNS, **json.loads(path.read_text())}
         except (ValueError, OSError) as error:
             raise InputError(f"{path}: not a readable configuration ({error}); give another --run-dir") from error
         differing = [
@@ -172,7 +187,9 @@ def parse_arguments(argv: list[str] | None) -> tuple[TrainConfig, Placement, Pat
         settings = dict(option.metadata)
         if option.type in (int, float, int | None, float | None):
             settings["type"] = float if "float" in str(option.type) else int
-        if option.default not in (None, ()):
+        if option.type is bool:
+            settings["action"] = "store_true"
+        elif option.default not in (None, ()):
             settings["help"] += f" ({option.default})"
         parser.add_argument(f"--{option.name.replace('_', '-')}", default=option.default, **settings)
     parser.add_argument("--run-dir", type=Path, help="folder for all results (runs/TASK-MODEL)")

@@ -24,7 +24,7 @@ from training.data_service import check_address, store_photographs, through_serv
 from training.guard import Diverged, Guard
 from training.network import build_model
 from training.optimization import compile_model, inner_optimizer
-from training.prepare_data import training_files
+from training.prepare_data import subsampled_notice, training_files
 from training.strategy import distribute, everyones, is_chief
 
 
@@ -54,12 +54,16 @@ class Run:
         if config.batch_size // strategy.num_replicas_in_sync % config.accumulate:
             raise InputError(f"--accumulate {config.accumulate} must divide each device's share of --batch-size")
         if data_service:
+            if "4:2:2" in config.subsampling:
+                raise InputError("--data-service cannot run Pillow, which --subsampling 4:2:2 needs; leave one out")
             check_address(data_service)
-        self.task = get_task(config.task)
+        self.task = get_task(config.task).with_subsampling(*config.subsampling)
         levels = self.task.parse_level(config.level)
         self.level = min(max(self.task.default_level, levels[0]), levels[1])
         self.spec = PatchSpec(self.task, levels, config.patch_size, config.seed)
-        self.files, validation_files = training_files(config.data, config.val_data)
+        if config.data and self.task.channels == 3:
+            print(subsampled_notice(config.data, config.skip_subsampled), flush=True)
+        self.files, validation_files = training_files(config.data, config.val_data, config.skip_subsampled)
         self.images = read_images(validation_files, self.task, self.level) if self.chief else []
         self._enter_folder()
         keras.utils.set_random_seed(config.seed)
