@@ -135,7 +135,7 @@ def test_a_loss_far_above_its_median_for_many_steps_is_divergence():
 def test_at_too_high_a_rate_muon_goes_back_and_then_gives_up(photographs, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(PRESETS, "rnan_lite", TINY)
     arguments = "--model rnan_lite --batch-size 2 --patch-size 16 --validate-every 20 --steps 400 --warmup-steps 40"
-    run = [*arguments.split(), "--learning-rate", "3", "--data", str(photographs), "--run-dir", str(tmp_path)]
+    run = [*arguments.split(), "--learning-rate", "0.1", "--data", str(photographs), "--run-dir", str(tmp_path)]
     assert main(run) == 1
     captured = capsys.readouterr()
     assert "50 steps in a row had a loss above 10 times its median up to step" in captured.out
