@@ -30,8 +30,8 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# Installed again whenever setup.py changes.
-$(VENV)/.installed-%: setup.py | $(BIN)/python
+# Installed again whenever pyproject.toml changes.
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
 	touch $@
 

@@ -18,15 +18,15 @@ import_tensorflow()
 
 import keras
 
-from rnan_tf import presets
-from rnan_tf.cli import Parser
+from rnan_tf.cli.options import Parser
 from rnan_tf.errors import command
-from rnan_tf.evaluation import evaluate
 from rnan_tf.files import write_atomically
-from rnan_tf.inference import model_predictor
-from training.config import parse_arguments
-from training.run import Run
-from training.strategy import make_strategy
+from rnan_tf.network import variants as presets
+from rnan_tf.restoring.evaluation import evaluate
+from rnan_tf.restoring.tiling import model_predictor
+from rnan_tf.training.config import parse_arguments
+from rnan_tf.training.run import Run
+from rnan_tf.training.strategy import make_strategy
 
 
 @dataclass(frozen=True)

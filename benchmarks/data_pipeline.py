@@ -13,10 +13,10 @@ from rnan_tf.quiet import import_tensorflow
 
 import_tensorflow()
 
-from rnan_tf.data import PatchSpec, patch_batches
-from rnan_tf.images import list_images
-from rnan_tf.tasks import TASKS
-from training.prepare_data import demo_photographs
+from rnan_tf.photos.photo import list_images
+from rnan_tf.tasks.task import TASKS
+from rnan_tf.training.patches import PatchSpec, patch_batches
+from rnan_tf.training.split import demo_photographs
 
 CASES = (
     ("denoise", "50"),

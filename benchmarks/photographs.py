@@ -19,7 +19,7 @@ import numpy as np
 import skimage.data
 
 from rnan_tf.cli import main as rnan_tf
-from rnan_tf.images import Photo, read_photo, write_photo
+from rnan_tf.photos.photo import Photo, read_photo, write_photo
 
 SKIMAGE = Path(skimage.data.__file__).parent
 # Name -> (file, rows, columns, options of `rnan-tf restore` for each picture after the first).

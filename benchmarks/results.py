@@ -20,17 +20,17 @@ import numpy as np
 import skimage.data
 from tqdm import tqdm
 
-from rnan_tf.bundled import bundled_name, bundled_path, read_manifest, write_manifest
-from rnan_tf.cli import Parser
-from rnan_tf.data import read_clean
+from rnan_tf.cli.options import Parser
 from rnan_tf.errors import InputError, command
-from rnan_tf.evaluation import evaluate
 from rnan_tf.files import write_atomically
-from rnan_tf.images import Photo, list_images, write_photo
-from rnan_tf.inference import model_predictor, restore, self_ensemble
-from rnan_tf.loading import load_model
-from rnan_tf.tasks import get_task
-from training.report import panel
+from rnan_tf.photos.photo import Photo, list_images, write_photo
+from rnan_tf.restoring.evaluation import evaluate
+from rnan_tf.restoring.loading import load_model
+from rnan_tf.restoring.presets import bundled_name, bundled_path, read_manifest, write_manifest
+from rnan_tf.restoring.tiling import model_predictor, restore, self_ensemble
+from rnan_tf.tasks.task import get_task
+from rnan_tf.training.patches import read_clean
+from rnan_tf.training.report import panel
 
 PAGE = ROOT / "docs" / "results.md"
 # (task, test set) -> {level: (the paper's RNAN, then the rivals that it prints)}; PSNR, dB.

@@ -25,9 +25,9 @@ import_tensorflow()
 
 import keras
 
-from training.config import parse_arguments
-from training.run import Run
-from training.strategy import is_chief, make_strategy
+from rnan_tf.training.config import parse_arguments
+from rnan_tf.training.run import Run
+from rnan_tf.training.strategy import is_chief, make_strategy
 
 WARM_UP = 5
 DEADLINE = 1200

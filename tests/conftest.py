@@ -88,8 +88,8 @@ def models(tmp_path_factory):
     """A folder of untrained models, one a task."""
     import keras
 
-    from rnan_tf.loading import save_model
-    from rnan_tf.model import RNAN
+    from rnan_tf.network.model import RNAN
+    from rnan_tf.restoring.loading import save_model
     from tests.command_line import MODELS
 
     folder = tmp_path_factory.mktemp("models")
@@ -101,7 +101,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def load_once():
-    from rnan_tf.loading import load_model
+    from rnan_tf.restoring.loading import load_model
 
     return functools.cache(lambda source: load_model(source))
 
@@ -109,7 +109,7 @@ def load_once():
 @pytest.fixture
 def workplace(tmp_path, monkeypatch, load_once):
     """An empty current folder; each model is loaded once for all tests, because building it takes a second."""
-    from rnan_tf import commands
+    from rnan_tf.cli import commands
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(commands, "load_model", load_once)
@@ -199,7 +199,7 @@ def exported(tmp_path_factory):
 @pytest.fixture(scope="session")
 def demosaic():
     """(a small demosaicing network, its TFLite content with metadata, the same without)."""
-    from export import export_tflite
+    from rnan_tf.export.tflite import exporting as export_tflite
     from tests.tflite_networks import LITE, TILE, random_model
 
     model = random_model(**LITE)

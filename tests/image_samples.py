@@ -1,4 +1,4 @@
-"""Small photographs of every kind for the tests of rnan_tf.images, files made of them, and how results are compared."""
+"""Small photographs of every kind for the tests of rnan_tf.photos, files of them, and how results are compared."""
 
 import struct
 import zlib
@@ -8,7 +8,7 @@ import pytest
 import skimage.data
 from PIL import Image, ImageCms
 
-from rnan_tf.images import ImageError
+from rnan_tf.photos.photo import ImageError
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 GRAY_ICC = SRGB[:16] + b"GRAY" + SRGB[20:]

@@ -1,4 +1,4 @@
-"""What the tests of rnan_tf.data share: patches as arrays, and images that tell where a patch was cut."""
+"""What the tests of rnan_tf.training.patches share: patches as arrays, and images that tell where a patch was cut."""
 
 import itertools
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rnan_tf.data import PatchSpec, patch_batches
-from rnan_tf.tasks import TASKS
+from rnan_tf.tasks.task import TASKS
+from rnan_tf.training.patches import PatchSpec, patch_batches
 
 CACHED, STREAMED = None, 0
 MODES = pytest.mark.parametrize("cache_bytes", [CACHED, STREAMED], ids=["cached", "streamed"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnan_tf.convert import load_reference
+from rnan_tf.network.reference_checkpoints import load_reference
 
 REFERENCE = Path(__file__).parent / "data" / "reference"
 FIXTURES = ["restore_rgb_f16_g3", "restore_gray_f16_g3", "sr_x2_f16_g3", "sr_x3_f16_g3", "sr_x4_f16_g3"]

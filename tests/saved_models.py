@@ -4,10 +4,10 @@ import keras
 import skimage.data
 import tensorflow as tf
 
-from export import saved_model
-from rnan_tf.inference import Tiling
-from rnan_tf.model import RNAN
-from rnan_tf.tasks import get_task
+from rnan_tf.export.saved_model import graph as saved_model
+from rnan_tf.network.model import RNAN
+from rnan_tf.restoring.tiling import Tiling
+from rnan_tf.tasks.task import get_task
 
 PHOTO = skimage.data.astronaut()[60:127, 200:271]  # 67x71
 LIMIT = 40_000

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.config import TrainConfig
-from training.optimization import average_weights, compile_model, inner_optimizer
-from training.step import TrainedRNAN
-from training.train import main
+from rnan_tf.cli.train import main
+from rnan_tf.training.compilation import average_weights, compile_model, inner_optimizer
+from rnan_tf.training.config import TrainConfig
+from rnan_tf.training.train_step import TrainedRNAN
 
 BATCH, STEPS, CLIPNORM = 8, 4, 0.02
 

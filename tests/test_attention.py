@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnan_tf.attention import NORMALIZATIONS, non_local_attention, unrolled
+from rnan_tf.network.attention import NORMALIZATIONS, non_local_attention, unrolled
 
 BATCH, N, DEPTH = 2, 23, 4
 
@@ -191,8 +191,8 @@ def test_bad_arguments(options, message):
 MEMORY_SCRIPT = """
 import json, sys
 import numpy as np, tensorflow as tf
-from rnan_tf.attention import non_local_attention
-from rnan_tf.model import RNAN
+from rnan_tf.network.attention import non_local_attention
+from rnan_tf.network.model import RNAN
 
 def peak():
     with open("/proc/self/status") as file:

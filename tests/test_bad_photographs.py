@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from rnan_tf import commands
+from rnan_tf.cli import commands
 from rnan_tf.quiet import import_tensorflow
 from tests.command_line import RGB, save, to16
 

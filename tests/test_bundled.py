@@ -8,14 +8,14 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from rnan_tf import bundled
 from rnan_tf.cli import main
 from rnan_tf.errors import InputError, JobError
-from rnan_tf.evaluation import evaluate
-from rnan_tf.inference import model_predictor
-from rnan_tf.loading import find_model, load_model, save_model
-from rnan_tf.model import RNAN
-from rnan_tf.tasks import TASKS, get_task
+from rnan_tf.network.model import RNAN
+from rnan_tf.restoring import presets as bundled
+from rnan_tf.restoring.evaluation import evaluate
+from rnan_tf.restoring.loading import find_model, load_model, save_model
+from rnan_tf.restoring.tiling import model_predictor
+from rnan_tf.tasks.task import TASKS, get_task
 
 CROP = (slice(100, 196), slice(120, 216))
 

@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from rnan_tf import cli, errors
-from rnan_tf.degradations import CFA_PATTERNS, SUBSAMPLINGS
-from rnan_tf.inference import Tiling
-from rnan_tf.tasks import TASKS
+from rnan_tf.restoring.tiling import Tiling
+from rnan_tf.tasks.degradations import CFA_PATTERNS, SUBSAMPLINGS
+from rnan_tf.tasks.task import TASKS
 from tests.command_line import save
 
 

@@ -1,4 +1,4 @@
-"""training.config: what is left open is filled in, what is wrong is said in one line."""
+"""rnan_tf.training.config: what is left open is filled in, what is wrong is said in one line."""
 
 import dataclasses
 import json
@@ -6,8 +6,8 @@ import json
 import pytest
 
 from rnan_tf.errors import InputError
-from training.config import TrainConfig, parse_arguments
-from training.strategy import Placement
+from rnan_tf.training.config import TrainConfig, parse_arguments
+from rnan_tf.training.strategy import Placement
 
 
 @pytest.mark.parametrize(("has_gpu", "model"), [(True, "rnan"), (False, "rnan_lite")])

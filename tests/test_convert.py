@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from rnan_tf.convert import from_reference
 from rnan_tf.errors import InputError
+from rnan_tf.network.reference_checkpoints import from_reference
 from tests.reference import FIXTURES, model_of, reference, state_dict
 
 STAGES = ["head", *(f"body_nl_low{part}" for part in (".trunk", ".nonlocal", ".mask", "")), "body", "body_nl_high"]

@@ -7,8 +7,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from rnan_tf.loading import load_model
-from rnan_tf.model import RNAN
+from rnan_tf.network.model import RNAN
+from rnan_tf.restoring.loading import load_model
 from tests.reference import REFERENCE
 
 

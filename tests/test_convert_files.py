@@ -1,4 +1,4 @@
-"""rnan_tf.convert reading files: which are read, which are refused, and what is said of them."""
+"""rnan_tf.network.reference_checkpoints reading files: which are read, which are refused, and what is said of them."""
 
 import pickle
 import sys
@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnan_tf.convert import load_reference
 from rnan_tf.errors import InputError
+from rnan_tf.network.reference_checkpoints import load_reference
 from tests.reference import FIXTURES, REFERENCE, model_of, state_dict
 
 

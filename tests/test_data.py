@@ -1,4 +1,4 @@
-"""rnan_tf.data: which patches a folder of photographs gives, and what a batch is."""
+"""rnan_tf.training.patches: which patches a folder of photographs gives, and what a batch is."""
 
 import dataclasses
 import io
@@ -11,8 +11,8 @@ import skimage.data
 import tensorflow as tf
 from PIL import Image
 
-from rnan_tf.data import patch_batches, read_clean
-from rnan_tf.tasks import TASKS
+from rnan_tf.tasks.task import TASKS
+from rnan_tf.training.patches import patch_batches, read_clean
 from tests.patches import CACHED, MAP_SIZES, MODES, STREAMED, batches, clean_patches, locate, save, spec_of, turned
 
 # === Which patches ===

@@ -1,4 +1,4 @@
-"""rnan_tf.data and its files: how many are held in memory, which cannot be used, and how they are read."""
+"""rnan_tf.training.patches and its files: how many are held in memory, which cannot be used, and how they are read."""
 
 import itertools
 from pathlib import Path
@@ -8,11 +8,11 @@ import pytest
 import skimage.data
 import tensorflow as tf
 
-from rnan_tf import data
-from rnan_tf.data import PATCHES_PER_DECODE, patch_batches, read_clean, read_images
 from rnan_tf.errors import InputError
-from rnan_tf.images import ImageError
-from rnan_tf.tasks import TASKS
+from rnan_tf.photos.photo import ImageError
+from rnan_tf.tasks.task import TASKS
+from rnan_tf.training import patches as data
+from rnan_tf.training.patches import PATCHES_PER_DECODE, patch_batches, read_clean, read_images
 from tests.patches import CACHED, MODES, STREAMED, clean_patches, locate, save, spec_of, turned
 
 # === Memory ===
@@ -44,8 +44,8 @@ STREAM = """
 import json, os
 from pathlib import Path
 import numpy as np
-from rnan_tf import data
-from rnan_tf.tasks import TASKS
+from rnan_tf.training import patches as data
+from rnan_tf.tasks.task import TASKS
 
 reads = 0
 

@@ -1,4 +1,4 @@
-"""rnan_tf.data: each patch is a function of (seed, number), whatever happens."""
+"""rnan_tf.training.patches: each patch is a function of (seed, number), whatever happens."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnan_tf.data import PATCHES_PER_DECODE, patch_batches
+from rnan_tf.training.patches import PATCHES_PER_DECODE, patch_batches
 from tests.patches import CACHED, MODES, SEED, STREAMED, batches, clean_patches, locate, spec_of
 
 

@@ -1,4 +1,4 @@
-"""rnan_tf.degradations against Pillow's codec and resampling, exact rational arithmetic and the reference's files.
+"""tasks.degradations against Pillow's codec and resampling, exact rational arithmetic and the reference's files.
 
 Every operation is checked eagerly and again inside tf.data.
 """
@@ -13,8 +13,8 @@ import tensorflow as tf
 from PIL import Image
 from scipy import stats
 
-from rnan_tf import degradations
-from rnan_tf.pixels import rgb_to_gray_8bit
+from rnan_tf.photos.pixels import rgb_to_gray_8bit
+from rnan_tf.tasks import degradations
 
 RGB = skimage.data.astronaut()
 GRAY = skimage.data.camera()[..., None]

@@ -10,8 +10,8 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from rnan_tf import commands
-from rnan_tf.metrics import Protocol, score
+from rnan_tf.cli import commands
+from rnan_tf.tasks.metrics import Protocol, score
 from tests.command_line import RGB, save
 
 

@@ -1,4 +1,4 @@
-"""rnan_tf.evaluation against scikit-image's metrics, and the degraded inputs against the paper's tables."""
+"""rnan_tf.restoring.evaluation against scikit-image's metrics, and the degraded inputs against the paper's tables."""
 
 import io
 
@@ -9,11 +9,11 @@ import skimage.data
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from rnan_tf.data import read_clean
-from rnan_tf.evaluation import evaluate
-from rnan_tf.images import list_images
-from rnan_tf.inference import Tiling
-from rnan_tf.tasks import TASKS
+from rnan_tf.photos.photo import list_images
+from rnan_tf.restoring.evaluation import evaluate
+from rnan_tf.restoring.tiling import Tiling
+from rnan_tf.tasks.task import TASKS
+from rnan_tf.training.patches import read_clean
 
 PHOTOS = {"astronaut.png": skimage.data.astronaut()[:144, 150:300], "chelsea.png": skimage.data.chelsea()[:132, 60:200]}
 

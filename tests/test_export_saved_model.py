@@ -9,9 +9,10 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import prediction_log_pb2
 
-from export import export_saved_model, saved_model
-from rnan_tf.loading import save_model
-from rnan_tf.model import RNAN
+from rnan_tf.cli import export_saved_model as cli_export
+from rnan_tf.export.saved_model import graph as saved_model
+from rnan_tf.network.model import RNAN
+from rnan_tf.restoring.loading import save_model
 from tests.saved_models import PHOTO
 
 
@@ -24,7 +25,7 @@ def export(capsys, tmp_path):
 
     def run(*arguments, model="good.keras"):
         paths = ["--model", str(tmp_path / model), "--output", str(tmp_path / "out")]
-        code = export_saved_model.main([*paths, "--tile", "32", "--overlap", "8", *arguments])
+        code = cli_export.main([*paths, "--tile", "32", "--overlap", "8", *arguments])
         out, err = capsys.readouterr()
         return code, out.splitlines(), err.splitlines()
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import training.run
-from rnan_tf.presets import PRESETS
-from training.callbacks import ProgressBar
-from training.checkpoints import Progress
-from training.config import TrainConfig
-from training.guard import Diverged, Guard
-from training.optimization import compile_model, inner_optimizer
-from training.step import TrainedRNAN
-from training.train import main
+import rnan_tf.training.run
+from rnan_tf.cli.train import main
+from rnan_tf.network.variants import PRESETS
+from rnan_tf.training.callbacks import ProgressBar
+from rnan_tf.training.checkpoints import Progress
+from rnan_tf.training.compilation import compile_model, inner_optimizer
+from rnan_tf.training.config import TrainConfig
+from rnan_tf.training.divergence import Diverged, Guard
+from rnan_tf.training.train_step import TrainedRNAN
 
 TINY = {"filters": 8, "num_blocks": 2, "space_to_depth": 2}
 
@@ -149,7 +149,7 @@ def test_at_too_high_a_rate_muon_goes_back_and_then_gives_up(photographs, tmp_pa
 def poisoned_run(photographs, run_dir, monkeypatch, fits):
     """Train 6 steps; `fits`: the steps that are poisoned in each fit. Return exit code and the rates of all steps."""
     monkeypatch.setitem(PRESETS, "rnan_lite", TINY)
-    batches, fits, rates = training.run.patch_batches, iter(fits), []
+    batches, fits, rates = rnan_tf.training.run.patch_batches, iter(fits), []
 
     def poisoned(files, spec, batch_size, first_step, part):
         bad = tf.constant([*next(fits, [])], tf.int64)
@@ -162,7 +162,7 @@ def poisoned_run(photographs, run_dir, monkeypatch, fits):
     def record(self, batch, logs=None):
         rates.append(float(self.model.optimizer.learning_rate))
 
-    monkeypatch.setattr(training.run, "patch_batches", poisoned)
+    monkeypatch.setattr(rnan_tf.training.run, "patch_batches", poisoned)
     monkeypatch.setattr(ProgressBar, "on_train_batch_begin", record)
     arguments = "--model rnan_lite --batch-size 2 --patch-size 16 --validate-every 2 --steps 6 --max-bad-steps 2"
     code = main([*arguments.split(), "--schedule", "step", "--data", str(photographs), "--run-dir", str(run_dir)])

@@ -1,4 +1,4 @@
-"""rnan_tf.images given files that are cut short, damaged, too large or of another kind: one line that says why."""
+"""photos.photo given files that are cut short, damaged, too large or of another kind: one line that says why."""
 
 import io
 import struct
@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from rnan_tf.images import ImageError, read_photo
+from rnan_tf.photos.photo import ImageError, read_photo
 from tests.image_samples import GRAY8, RGB8, RGB16, assert_image_error, assert_same, png_chunk, save, tf_png16
 
 

@@ -1,8 +1,8 @@
-"""rnan_tf.images finding photographs by folder, glob or name."""
+"""rnan_tf.photos.photo finding photographs by folder, glob or name."""
 
 import pytest
 
-from rnan_tf.images import list_images
+from rnan_tf.photos.photo import list_images
 from tests.image_samples import assert_image_error
 
 

@@ -1,4 +1,4 @@
-"""rnan_tf.images reading files that Pillow, tifffile and tf.io wrote."""
+"""rnan_tf.photos.photo reading files that Pillow, tifffile and tf.io wrote."""
 
 import struct
 
@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps, PngImagePlugin
 
-from rnan_tf.images import read_photo
+from rnan_tf.photos.photo import read_photo
 from tests.image_samples import (
     ALPHA8,
     ALPHA16,

@@ -1,4 +1,4 @@
-"""rnan_tf.images writing files: others read them, and where writing fails nothing is lost or left behind."""
+"""rnan_tf.photos.photo writing files: others read them, and where writing fails nothing is lost or left behind."""
 
 import errno
 import io
@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from rnan_tf.errors import InputError
-from rnan_tf.images import Photo, check_writable, read_photo, write_photo
+from rnan_tf.photos.photo import Photo, check_writable, read_photo, write_photo
 from tests.image_samples import (
     ALPHA8,
     ALPHA16,

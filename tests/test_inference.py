@@ -1,4 +1,4 @@
-"""rnan_tf.inference: what happens at the edges of tiles, and the self-ensemble."""
+"""rnan_tf.restoring.tiling: what happens at the edges of tiles, and the self-ensemble."""
 
 import io
 import itertools
@@ -10,9 +10,9 @@ import pytest
 from scipy import ndimage
 
 from rnan_tf.errors import InputError
-from rnan_tf.inference import MULTIPLE, Tiling, model_predictor, restore, self_ensemble
-from rnan_tf.model import RNAN
-from rnan_tf.pixels import to_float
+from rnan_tf.network.model import RNAN
+from rnan_tf.photos.pixels import to_float
+from rnan_tf.restoring.tiling import MULTIPLE, Tiling, model_predictor, restore, self_ensemble
 
 SIZES = [(1, 1), (1, 7), (2, 2), (3, 130), (16, 17), (61, 5), (127, 129), (101, 333)]
 
@@ -206,7 +206,7 @@ def symmetric_blur(batch):
 
 
 def mosaic(image):
-    """A GRBG mosaic; independent of rnan_tf.degradations."""
+    """A GRBG mosaic; independent of rnan_tf.tasks.degradations."""
     result = np.zeros_like(image)
     for y, x, channel in ((0, 0, 1), (0, 1, 0), (1, 0, 2), (1, 1, 1)):
         result[..., y::2, x::2, channel] = image[..., y::2, x::2, channel]

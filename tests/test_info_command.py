@@ -1,6 +1,6 @@
 """The command `rnan-tf info`: what it says of a model."""
 
-from rnan_tf.loading import load_model
+from rnan_tf.restoring.loading import load_model
 
 
 def test_info(rnan_tf, models):

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from rnan_tf import RNAN
-from rnan_tf.attention import NORMALIZATIONS, non_local_attention
+from rnan_tf.network.attention import NORMALIZATIONS, non_local_attention
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
 
@@ -21,8 +21,8 @@ MODELS = {
 SCRIPT = """
 import json, sys
 import jax, keras, numpy as np
-import rnan_tf.model  # registers the class
-from rnan_tf.attention import NORMALIZATIONS, non_local_attention
+import rnan_tf.network.model  # registers the class
+from rnan_tf.network.attention import NORMALIZATIONS, non_local_attention
 
 assert keras.backend.backend() == "jax"
 folder = sys.argv[1]

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnan_tf.attention import NORMALIZATIONS
-from rnan_tf.layers import LevelChannel, MaskBranch, NonLocalBlock, ResidualAttentionBlock, ResidualBlock
-from rnan_tf.resampling import CropLike, Enlarge, PadToMultiple, PixelShuffle
+from rnan_tf.network.attention import NORMALIZATIONS
+from rnan_tf.network.blocks import LevelChannel, MaskBranch, NonLocalBlock, ResidualAttentionBlock, ResidualBlock
+from rnan_tf.network.resampling import CropLike, Enlarge, PadToMultiple, PixelShuffle
 from tests.random_layers import FILTERS, IMAGE, LEVEL, SMALL, built, random_input
 
 # === numpy ===

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnan_tf.layers import LevelChannel, MaskBranch, NonLocalBlock, ResidualAttentionBlock, ResidualBlock, conv
-from rnan_tf.resampling import CropLike, Enlarge, PadToMultiple, PixelShuffle
+from rnan_tf.network.blocks import LevelChannel, MaskBranch, NonLocalBlock, ResidualAttentionBlock, ResidualBlock, conv
+from rnan_tf.network.resampling import CropLike, Enlarge, PadToMultiple, PixelShuffle
 from tests.random_layers import FILTERS, IMAGE, LEVEL, SMALL, built, many, random_input, randomize
 
 NON_LOCAL = {"filters": FILTERS, "non_local": True, "normalize_over": "queries", "chunk_size": 7}

@@ -1,4 +1,4 @@
-"""rnan_tf.loading and rnan_tf.info: models by name, safely, and what is known about them."""
+"""rnan_tf.restoring.loading and rnan_tf.network.cost: models by name, safely, and what is known about them."""
 
 import errno
 import io
@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from rnan_tf.errors import InputError, JobError
-from rnan_tf.info import describe, multiply_adds
-from rnan_tf.loading import load_model, save_model, trained_task
-from rnan_tf.model import RNAN
+from rnan_tf.network.cost import describe, multiply_adds
+from rnan_tf.network.model import RNAN
+from rnan_tf.restoring.loading import load_model, save_model, trained_task
 
 METADATA = {"task": "denoise", "level": [0, 75], "steps": 7}
 
@@ -154,7 +154,7 @@ class TestLambda:
         [
             {},
             {"class_name": "RNAN"},
-            {"class_name": "RNAN", "module": "rnan_tf.model", "registered_name": "rnan_tf>RNAN"},
+            {"class_name": "RNAN", "module": "rnan_tf.network.model", "registered_name": "rnan_tf>RNAN"},
             {"class_name": "RNAN", "module": "keras", "registered_name": "Functional"},
         ],
     )
@@ -264,7 +264,7 @@ class TestInfo:
 
     @pytest.mark.parametrize("level, text", [(None, "none"), ([30, 30], "30"), (25, "25"), ([10.0, 12.5], "10-12.5")])
     def test_levels(self, monkeypatch, level, text):
-        monkeypatch.setattr("rnan_tf.info.multiply_adds", lambda model: 1e6)
+        monkeypatch.setattr("rnan_tf.network.cost.multiply_adds", lambda model: 1e6)
         lines = describe(tiny(metadata={"level": level}))
         assert lines["level"] == text
         assert lines["task"] == "not recorded"

@@ -1,4 +1,4 @@
-"""rnan_tf.metrics against scikit-image, and against the definitions of what it does not have."""
+"""rnan_tf.tasks.metrics against scikit-image, and against the definitions of what it does not have."""
 
 import io
 import math
@@ -10,7 +10,7 @@ import skimage.data
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from rnan_tf.metrics import Protocol, blocking_effect, luma, psnr, psnrb, score, ssim
+from rnan_tf.tasks.metrics import Protocol, blocking_effect, luma, psnr, psnrb, score, ssim
 
 RGB = skimage.data.astronaut()[:150, 100:301]
 GRAY = skimage.data.camera()[100:233, 150:301, None]

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from rnan_tf import RNAN
-from rnan_tf.presets import PRESETS
+from rnan_tf.network.variants import PRESETS
 
 SMALL = {"filters": 8, "num_blocks": 2}
 VARIANTS = {

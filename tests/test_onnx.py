@@ -8,12 +8,13 @@ import onnx
 import onnxruntime
 import pytest
 
-from export import export_onnx
 from rnan_tf import RNAN
-from rnan_tf.inference import model_predictor
-from rnan_tf.loading import load_model
-from rnan_tf.runtimes import load_artifact, make_metadata
-from rnan_tf.tasks import TASKS
+from rnan_tf.cli import export_onnx as cli_export
+from rnan_tf.export import onnx as export_onnx
+from rnan_tf.restoring.loading import load_model
+from rnan_tf.restoring.runtimes import load_artifact, make_metadata
+from rnan_tf.restoring.tiling import model_predictor
+from rnan_tf.tasks.task import TASKS
 
 LITE, PAPER = {"filters": 8, "num_blocks": 2, "space_to_depth": 2}, {"filters": 16, "num_blocks": 2}
 KINDS = {
@@ -40,7 +41,7 @@ def random_model(kind):
 
 
 def run(path, *args):
-    return export_onnx.main([*args, "--model", str(path)])
+    return cli_export.main([*args, "--model", str(path)])
 
 
 @pytest.mark.parametrize("kind", KINDS)

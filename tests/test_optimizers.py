@@ -1,14 +1,14 @@
-"""training.optimizers: Muon's steps against numpy's SVD and the formulas in numpy."""
+"""rnan_tf.training.optimizers: Muon's steps against numpy's SVD and the formulas in numpy."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.config import TrainConfig
-from training.optimization import compile_model, inner_optimizer, make_optimizer
-from training.optimizers import GuardedMuon
-from training.step import TrainedRNAN
+from rnan_tf.training.compilation import compile_model, inner_optimizer, make_optimizer
+from rnan_tf.training.config import TrainConfig
+from rnan_tf.training.optimizers import GuardedMuon
+from rnan_tf.training.train_step import TrainedRNAN
 
 TINY = {"filters": 8, "num_blocks": 2, "space_to_depth": 2}
 RATE = 0.01

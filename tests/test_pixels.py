@@ -1,12 +1,12 @@
-"""rnan_tf.pixels against Pillow's colour conversion and MATLAB's documented weights."""
+"""rnan_tf.photos.pixels against Pillow's colour conversion and MATLAB's documented weights."""
 
 import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
 
-from rnan_tf import pixels
 from rnan_tf.errors import InputError
+from rnan_tf.photos import pixels
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -1,15 +1,15 @@
-"""training.prepare_data: what is trained on, what is held out, and JPEGs whose chroma is subsampled."""
+"""rnan_tf.training.split: what is trained on, what is held out, and JPEGs whose chroma is subsampled."""
 
 import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
 
+from rnan_tf.cli.train import main
 from rnan_tf.errors import InputError
+from rnan_tf.training.config import TrainConfig
+from rnan_tf.training.split import is_subsampled, subsampled_notice, training_files
 from training import bundle
-from training.config import TrainConfig
-from training.prepare_data import is_subsampled, subsampled_notice, training_files
-from training.train import main
 
 RGB = skimage.data.astronaut()[:40, 180:230]
 

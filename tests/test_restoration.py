@@ -1,4 +1,4 @@
-"""rnan_tf.restoration: what networks see of photographs, and what becomes of the rest."""
+"""rnan_tf.restoring.adapters: what networks see of photographs, and what becomes of the rest."""
 
 import io
 import tracemalloc
@@ -9,10 +9,10 @@ from PIL import Image
 from scipy import ndimage
 
 from rnan_tf.errors import InputError
-from rnan_tf.images import Photo
-from rnan_tf.inference import Tiling, self_ensemble
-from rnan_tf.restoration import restore_photo
-from rnan_tf.tasks import TASKS
+from rnan_tf.photos.photo import Photo
+from rnan_tf.restoring.adapters import restore_photo
+from rnan_tf.restoring.tiling import Tiling, self_ensemble
+from rnan_tf.tasks.task import TASKS
 
 PATTERNS = ("GRBG", "RGGB", "BGGR", "GBRG")
 SMALL_TILES = Tiling(16, 8)

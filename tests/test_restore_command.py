@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rnan_tf import commands, images
-from rnan_tf.degradations import CFA_PATTERNS
-from rnan_tf.images import read_photo
-from rnan_tf.loading import load_model
-from rnan_tf.tasks import TASKS
+from rnan_tf.cli import commands
+from rnan_tf.photos import photo as images
+from rnan_tf.photos.photo import read_photo
+from rnan_tf.restoring.loading import load_model
+from rnan_tf.tasks.degradations import CFA_PATTERNS
+from rnan_tf.tasks.task import TASKS
 from tests.command_line import RGB, save, to16
 
 

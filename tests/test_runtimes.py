@@ -1,4 +1,4 @@
-"""rnan_tf.runtimes: exported models as predictors, and tiles of one size only."""
+"""rnan_tf.restoring.runtimes: exported models as predictors, and tiles of one size only."""
 
 import json
 import sys
@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export import export_onnx, export_tflite
 from rnan_tf import RNAN
 from rnan_tf.cli import main
 from rnan_tf.errors import InputError
-from rnan_tf.inference import Tiling, model_predictor, restore, self_ensemble
-from rnan_tf.loading import trained_task
-from rnan_tf.runtimes import load_artifact, make_metadata
-from rnan_tf.tasks import TASKS
+from rnan_tf.export import onnx as export_onnx
+from rnan_tf.export.tflite import exporting as export_tflite
+from rnan_tf.restoring.loading import trained_task
+from rnan_tf.restoring.runtimes import load_artifact, make_metadata
+from rnan_tf.restoring.tiling import Tiling, model_predictor, restore, self_ensemble
+from rnan_tf.tasks.task import TASKS
 
 TILE, OVERLAP = 20, 4
 KINDS = {"tflite": ("denoise", {"conditional": True}), "onnx": ("sr", {"scale": 2})}

@@ -12,11 +12,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from rnan_tf.images import read_photo
-from rnan_tf.inference import model_predictor, restore
-from rnan_tf.pixels import to_float
-from rnan_tf.restoration import restore_photo
-from rnan_tf.tasks import get_task
+from rnan_tf.photos.photo import read_photo
+from rnan_tf.photos.pixels import to_float
+from rnan_tf.restoring.adapters import restore_photo
+from rnan_tf.restoring.tiling import model_predictor, restore
+from rnan_tf.tasks.task import get_task
 from tests.saved_models import LIMIT, MODELS, PHOTO, TILING
 
 TASKS = list(MODELS)

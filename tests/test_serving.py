@@ -18,13 +18,13 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from export.saved_model import ServingGraph
 from export.serving import client_grpc, client_rest
-from rnan_tf.images import Photo, read_photo, write_photo
-from rnan_tf.inference import Tiling, model_predictor, restore
-from rnan_tf.model import RNAN
-from rnan_tf.restoration import restore_photo
-from rnan_tf.tasks import get_task
+from rnan_tf.export.saved_model.graph import ServingGraph
+from rnan_tf.network.model import RNAN
+from rnan_tf.photos.photo import Photo, read_photo, write_photo
+from rnan_tf.restoring.adapters import restore_photo
+from rnan_tf.restoring.tiling import Tiling, model_predictor, restore
+from rnan_tf.tasks.task import get_task
 from tests.model_server import SERVING, RestHandler, Service
 
 PHOTO = skimage.data.astronaut()[60:101, 200:237]  # 41x37

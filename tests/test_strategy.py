@@ -16,10 +16,10 @@ import pytest
 from keras.src.backend.tensorflow import trainer
 
 from rnan_tf.errors import InputError, JobError
-from training import run
-from training.config import TrainConfig
-from training.keras_fixes import fix_fit_of_several_workers
-from training.strategy import Placement, everyones, is_chief, make_strategy
+from rnan_tf.training import run
+from rnan_tf.training.config import TrainConfig
+from rnan_tf.training.keras_fixes import fix_fit_of_several_workers
+from rnan_tf.training.strategy import Placement, everyones, is_chief, make_strategy
 
 STEPS = 20
 DEADLINE = 600  # seconds for a run of a few, on a machine that may be busy

@@ -1,4 +1,4 @@
-"""rnan_tf.tasks: levels, clean images, protocols and baselines of the tasks."""
+"""rnan_tf.tasks.task: levels, clean images, protocols and baselines of the tasks."""
 
 import dataclasses
 import io
@@ -10,9 +10,9 @@ import tensorflow as tf
 from PIL import Image
 
 from rnan_tf.errors import InputError
-from rnan_tf.metrics import Protocol, psnr
-from rnan_tf.pixels import rgb_to_gray_8bit
-from rnan_tf.tasks import TASKS, get_task
+from rnan_tf.photos.pixels import rgb_to_gray_8bit
+from rnan_tf.tasks.metrics import Protocol, psnr
+from rnan_tf.tasks.task import TASKS, get_task
 
 RGB = skimage.data.chelsea()[:101, 100:227]
 GRAY = skimage.data.camera()[100:201, 150:277, None]

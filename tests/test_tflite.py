@@ -10,10 +10,13 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from PIL import Image
 
-from export import export_tflite, quantization, tflite_lint
-from rnan_tf.inference import Tiling, model_predictor, restore
-from rnan_tf.runtimes import count_operators, load_artifact, make_tflite_runner
-from rnan_tf.tasks import TASKS
+from rnan_tf.cli import export_tflite as cli_export
+from rnan_tf.export.tflite import exporting as export_tflite
+from rnan_tf.export.tflite import lint as tflite_lint
+from rnan_tf.export.tflite import quantization
+from rnan_tf.restoring.runtimes import count_operators, load_artifact, make_tflite_runner
+from rnan_tf.restoring.tiling import Tiling, model_predictor, restore
+from rnan_tf.tasks.task import TASKS
 from tests.tflite_networks import LITE, PAPER, TILE, parsed, random_model
 
 KINDS = {
@@ -189,7 +192,7 @@ def convert_once(demosaic, monkeypatch):
 
 class TestCommand:
     def run(self, *args):
-        return export_tflite.main([str(arg) for arg in args])
+        return cli_export.main([str(arg) for arg in args])
 
     def test_all_variants(self, demosaic, saved, photographs, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(export_tflite, "PATCHES", 6)

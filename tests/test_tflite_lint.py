@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
-from export import tflite_lint
+from rnan_tf.export.tflite import lint as tflite_lint
 from tests.tflite_networks import LITE, TILE, parsed, random_model
 
 

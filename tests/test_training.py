@@ -11,15 +11,15 @@ import skimage.data
 import skimage.metrics
 import tensorflow as tf
 
-from rnan_tf import bundled
-from rnan_tf.inference import model_predictor, restore
-from rnan_tf.loading import load_model
-from rnan_tf.presets import PRESETS
-from rnan_tf.tasks import get_task
+from rnan_tf.cli.train import main
+from rnan_tf.network.variants import PRESETS
+from rnan_tf.restoring import presets as bundled
+from rnan_tf.restoring.loading import load_model
+from rnan_tf.restoring.tiling import model_predictor, restore
+from rnan_tf.tasks.task import get_task
+from rnan_tf.training.callbacks import ProgressBar
+from rnan_tf.training.compilation import WarmupThenHalve, psnr
 from training import bundle
-from training.callbacks import ProgressBar
-from training.optimization import WarmupThenHalve, psnr
-from training.train import main
 
 # What these tests show does not depend on the network's size, and tracing the real one takes most of their time.
 TINY = {"filters": 8, "num_blocks": 2, "space_to_depth": 2}

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnan_tf import bundled
-from rnan_tf.images import read_photo
-from rnan_tf.loading import load_model
+from rnan_tf.photos.photo import read_photo
+from rnan_tf.restoring import presets as bundled
+from rnan_tf.restoring.loading import load_model
 from tests.test_recovery import DRIVER, final_state
 from tests.version_0_1 import machine, serve
 from training import bundle

@@ -12,7 +12,7 @@ import skimage.data
 from PIL import Image
 
 from rnan_tf import RNAN, __version__
-from rnan_tf.loading import save_model
+from rnan_tf.restoring.loading import save_model
 
 
 @pytest.fixture(scope="module")

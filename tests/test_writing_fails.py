@@ -7,7 +7,7 @@ import resource
 import numpy as np
 import pytest
 
-from rnan_tf import commands
+from rnan_tf.cli import commands
 from tests.command_line import save
 
 

@@ -17,12 +17,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import training.callbacks
-import training.checkpoints
-import training.run
-import training.step
-from rnan_tf.presets import PRESETS
-from training.train import main, tf
+import tensorflow as tf
+
+import rnan_tf.training.callbacks
+import rnan_tf.training.checkpoints
+import rnan_tf.training.run
+import rnan_tf.training.train_step
+from rnan_tf.cli.train import main
+from rnan_tf.network.variants import PRESETS
 
 TINY = {"filters": 8, "num_blocks": 2, "space_to_depth": 2}
 PLAN = json.loads(sys.argv[1])
@@ -42,7 +44,9 @@ def before(owner, name, action):
 def end_at(place, step, number):
     """Arrange that this process gets a signal at a place, once the run has come to a step; see `KILLS`."""
     progress = []
-    before(training.callbacks.ProgressBar, "on_train_begin", lambda self, logs=None: progress.append(self.progress))
+    before(
+        rnan_tf.training.callbacks.ProgressBar, "on_train_begin", lambda self, logs=None: progress.append(self.progress)
+    )
 
     def end(*args, **kwargs):
         if progress and progress[-1].step == step:
@@ -73,13 +77,13 @@ def end_at(place, step, number):
         threading.Thread(target=lambda: (time.sleep(delay), os.kill(os.getpid(), number))).start()
 
     if place == "random":
-        before(training.callbacks.Validation, "on_train_batch_end", end_some_time_after_the_first_step)
+        before(rnan_tf.training.callbacks.Validation, "on_train_batch_end", end_some_time_after_the_first_step)
     elif place == "step":
-        before(training.callbacks.Validation, "on_train_batch_begin", end_within_the_step)
+        before(rnan_tf.training.callbacks.Validation, "on_train_batch_begin", end_within_the_step)
     elif place == "validation":
-        before(training.callbacks, "evaluate", end)
+        before(rnan_tf.training.callbacks, "evaluate", end)
     elif place == "checkpoint half written":
-        before(training.step.TrainedRNAN, "save_weights", half_written)
+        before(rnan_tf.training.train_step.TrainedRNAN, "save_weights", half_written)
     elif place == "checkpoint not renamed":
         before(os, "replace", lambda source, target: "step-" in str(target) and end())
     elif place == "older one half removed":
@@ -90,7 +94,7 @@ def end_at(place, step, number):
 
 def poison(rules):
     """Put a NaN into the batches of some steps; `rules`: [step, whether only at the full rate] pairs."""
-    batches = training.run.patch_batches
+    batches = rnan_tf.training.run.patch_batches
 
     def poisoned(files, spec, batch_size, first_step, part):
         full_rate = float(running[0].optimizer.rate_factor) == 1
@@ -103,8 +107,8 @@ def poison(rules):
         return batches(files, spec, batch_size, first_step, part=part).enumerate().map(spoil)
 
     running = []
-    before(training.run.Run, "_fit", lambda self: running.__setitem__(slice(None), [self.model]))
-    training.run.patch_batches = poisoned
+    before(rnan_tf.training.run.Run, "_fit", lambda self: running.__setitem__(slice(None), [self.model]))
+    rnan_tf.training.run.patch_batches = poisoned
 
 
 def fill_disk_at(step, ballast, limit):
@@ -123,7 +127,7 @@ def fill_disk_at(step, ballast, limit):
         else:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
-    before(training.callbacks.ProgressBar, "on_train_batch_end", fill)
+    before(rnan_tf.training.callbacks.ProgressBar, "on_train_batch_end", fill)
 
 
 if __name__ == "__main__":

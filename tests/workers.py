@@ -16,9 +16,9 @@ from rnan_tf.quiet import import_tensorflow
 
 tf = import_tensorflow()
 
-from rnan_tf.presets import PRESETS
-from training.callbacks import StopOnSignal
-from training.train import main
+from rnan_tf.cli.train import main
+from rnan_tf.network.variants import PRESETS
+from rnan_tf.training.callbacks import StopOnSignal
 
 TINY = {"filters": 8, "num_blocks": 2, "space_to_depth": 2}
 

@@ -16,16 +16,16 @@ from rnan_tf.quiet import import_tensorflow
 
 import_tensorflow()
 
-from rnan_tf import bundled
-from rnan_tf.cli import Parser
-from rnan_tf.data import read_images
+from rnan_tf.cli.options import Parser
 from rnan_tf.errors import InputError, JobError, command
-from rnan_tf.evaluation import evaluate
 from rnan_tf.files import make_folder, replacing
-from rnan_tf.inference import model_predictor
-from rnan_tf.loading import load_model, save_model, trained_task
-from training.config import TrainConfig
-from training.prepare_data import training_files
+from rnan_tf.restoring import presets as bundled
+from rnan_tf.restoring.evaluation import evaluate
+from rnan_tf.restoring.loading import load_model, save_model, trained_task
+from rnan_tf.restoring.tiling import model_predictor
+from rnan_tf.training.config import TrainConfig
+from rnan_tf.training.patches import read_images
+from rnan_tf.training.split import training_files
 
 # What float16 storage may cost on the validation photographs, dB.
 FLOAT16_TOLERANCE = 0.01

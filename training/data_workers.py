@@ -15,13 +15,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from rnan_tf.cli import Parser
+from rnan_tf.cli.options import Parser
 from rnan_tf.errors import InputError, JobError, command
 from rnan_tf.quiet import import_tensorflow
 
 tf = import_tensorflow()
 
-from training.data_service import check_address
+from rnan_tf.training.data_service import check_address
 
 # After so long a silence trainers stop asking a worker; the others do its work meanwhile.
 WORKER_TIMEOUT_MS = 20_000

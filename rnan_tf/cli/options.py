@@ -1,0 +1,27 @@
+"""What the commands' parsers share. Nothing here imports TensorFlow, so that --help is quick."""
+
+import argparse
+
+from rnan_tf.errors import InputError
+
+TASK_NAMES = ("denoise", "denoise-gray", "demosaic", "jpeg", "jpeg-color", "sr")
+CFA_NAMES = ("GRBG", "RGGB", "BGGR", "GBRG")
+SUBSAMPLING_NAMES = ("4:2:0", "4:4:4", "4:2:2")
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line, as all others are."""
+
+    def error(self, message):
+        raise InputError(f"{message}; see `{self.prog} --help`")
+
+
+def add_tiling(parser: Parser) -> None:
+    """Add the options of tiles and of the self-ensemble."""
+    parser.add_argument("--self-ensemble", action="store_true", help="average over 8 turns and flips, 8 times slower")
+    parser.add_argument(
+        "--tile", type=int, metavar="N", help="a square's side, restored at a time (128; .tflite: the model's own)"
+    )
+    parser.add_argument(
+        "--overlap", type=int, metavar="N", help="pixels that neighbouring tiles share (16; .tflite: the model's own)"
+    )

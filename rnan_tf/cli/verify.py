@@ -1,0 +1,48 @@
+"""Compare every artifact of a model with the model itself: quality, size, speed, memory, operators.
+
+`rnan-tf verify --model M --artifacts DIR --data DIR` writes report.md, report.json and crops.png into DIR. Its
+exit code is 1 if an artifact is out of its tolerance.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from rnan_tf.cli.options import Parser
+from rnan_tf.errors import JobError, command
+from rnan_tf.export import artifacts
+from rnan_tf.export.tflite.exporting import default_tile
+from rnan_tf.export.verify import markdown, measure
+from rnan_tf.files import write_atomically
+from rnan_tf.photos.photo import Photo, list_images, write_photo
+from rnan_tf.restoring.loading import find_model, load_model, trained_task
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    """Measure, write the reports, and say whether every artifact passes."""
+    parser = Parser(prog="rnan-tf verify", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True, help="the .keras file or run folder that was exported")
+    parser.add_argument("--artifacts", required=True, type=Path, help="the folder with the exports")
+    parser.add_argument("--data", required=True, nargs="+", help="clean images: files, folders or globs")
+    parser.add_argument("--level", help="level to measure at (the task's default)")
+    parser.add_argument("--tile", type=int, help="as exported (96; at full resolution 64)")
+    args = parser.parse_args(argv)
+    model = load_model(args.model)
+    task, (low, high) = trained_task(model, args.model)
+    tile = default_tile(model) if args.tile is None else args.tile
+    level = task.parse_level(args.level)[0] if args.level else min(max(task.default_level, low), high)
+    files = list_images(args.data)
+    loaded = [artifacts.load(path, level) for path in artifacts.find_artifacts(args.artifacts)]
+    rows, crops = measure(model, find_model(args.model), loaded, task, level, files, tile)
+    report = {"task": task.name, "level": level, "tile": tile, "images": len(files)}
+    report["rows"] = [{**asdict(row), "passes": row.passes} for row in rows]
+    write_atomically(args.artifacts / "report.json", json.dumps(report, indent=2).encode())
+    text = markdown(rows, task, level, len(files), tile)
+    write_atomically(args.artifacts / "report.md", text.encode())
+    write_photo(args.artifacts / "crops.png", Photo(crops, None, None, "PNG"))
+    print(text)
+    failed = [row.name for row in rows if not row.passes]
+    if failed:
+        raise JobError(f"out of tolerance: {', '.join(failed)}; see {args.artifacts / 'report.md'}")
+    return 0

@@ -1,0 +1,248 @@
+"""Image files' bytes <-> arrays, by Pillow for 8 bits.
+
+Pillow reduces 16-bit colour to 8 bits without a word, so 16-bit PNG goes through `tf.io` and 16-bit TIFF through
+tifffile; both are imported only when such a file comes along.
+"""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+
+from rnan_tf.errors import ImageError
+from rnan_tf.photos.pixels import from_float
+
+# The plugins directly, not Image.open: its decompression bomb check warns and raises by a process-wide setting, and it
+# would open a phone's JPEG with an embedded depth or gain map as a multi-picture file.
+_PLUGINS = {
+    "PNG": PngImagePlugin.PngImageFile,
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+}
+_SIGNATURES = {
+    "PNG": b"\x89PNG\r\n\x1a\n",
+    "JPEG": b"\xff\xd8\xff",
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "BMP": b"BM",
+    "WEBP": b"RIFF",
+}
+_SAVE_OPTIONS = {
+    "PNG": {},
+    "JPEG": {"quality": 95, "subsampling": "4:4:4"},
+    "BMP": {},
+    "WEBP": {"lossless": True, "exact": True},  # exact: keep the colours below transparent pixels
+}
+_GRAY_MODES = ("1", "L", "LA", "La")
+_RGB_MODES = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr")
+_PNG_CHANNELS = {0: 1, 2: 3, 4: 4, 6: 4}  # PNG colour type -> channels asked of tf.io, which cannot decode to 2
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda a: a.swapaxes(0, 1)[::-1],
+}
+
+
+def decode(data: bytes, max_pixels: int) -> tuple[np.ndarray, bytes | None, str]:
+    """Decode a still image, upright.
+
+    Args:
+        data: a file's bytes; they, not a name, tell the format.
+        max_pixels: larger images are refused from their header.
+
+    Returns:
+        ((H, W) or (H, W, 2 to 4) uint8 or uint16 with alpha as last channel, ICC profile or None, format).
+
+    Raises:
+        ImageError: not a still image of a supported kind. Damaged data raise whatever the decoder meets.
+    """
+    file_format = _sniff(data)
+    if file_format == "TIFF":
+        array, icc_profile, orientation = _decode_tiff(data, max_pixels)
+    else:
+        array, icc_profile, orientation = _decode_pillow(data, file_format, max_pixels)
+    array = np.ascontiguousarray(_UPRIGHT.get(orientation, np.asarray)(array))
+    return array, icc_profile or None, file_format
+
+
+def _sniff(data: bytes) -> str:
+    for file_format, signatures in _SIGNATURES.items():
+        if data.startswith(signatures) and (file_format != "WEBP" or data[8:12] == b"WEBP"):
+            return file_format
+    if data.startswith(b"GIF8"):
+        raise ImageError("is a GIF, maybe animated, and only still images are read; save its first frame as PNG")
+    raise ImageError("is not a PNG, JPEG, TIFF, BMP or WebP image, whatever its name says; save it as one of these")
+
+
+def _check_still(size: tuple[int, int], several: bool, max_pixels: int) -> None:
+    if several:
+        raise ImageError("is animated or has several pages, and only still images are read; save its first frame alone")
+    width, height = size
+    if width * height > max_pixels:
+        raise ImageError(
+            f"has {width} x {height} pixels, over the limit of {max_pixels}; crop or shrink it, or raise max_pixels"
+        )
+
+
+def _unsupported(pixels: str) -> ImageError:
+    return ImageError(f"has {pixels} pixels; convert it to RGB or gray with 8 or 16 bits per channel first")
+
+
+def _decode_pillow(data: bytes, file_format: str, max_pixels: int) -> tuple[np.ndarray, bytes | None, int]:
+    """Decode to an array (alpha as last channel), its ICC profile and the EXIF orientation still to apply."""
+    chunks = _png_chunks(data) if file_format == "PNG" else {}
+    try:
+        image = _PLUGINS[file_format](io.BytesIO(data))
+    except Image.DecompressionBombError:  # Pillow's WebP reader has its own limit, about 179 Mpixel
+        raise ImageError(f"has more pixels than the limit of {max_pixels}; crop or shrink it") from None
+    _check_still(image.size, getattr(image, "is_animated", False), max_pixels)
+    icc_profile = image.info.get("icc_profile")
+    if chunks and chunks[b"IHDR"][8] == 16:
+        # With "exif" set getexif() does not load the image, which would decode it a second time.
+        image.info.setdefault("exif", bytes(chunks.get(b"eXIf", b"")))
+        return _decode_png16(data, chunks), icc_profile, _orientation(image)
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16), icc_profile, _orientation(image)
+    if image.mode not in _GRAY_MODES + _RGB_MODES:
+        raise _unsupported(image.mode)
+    image.load()
+    orientation = _orientation(image)
+    mode = ("L" if image.mode in _GRAY_MODES else "RGB") + ("A" if image.has_transparency_data else "")
+    if image.mode != mode:  # convert() copies even when there is nothing to convert
+        image = image.convert(mode)
+    return np.asarray(image), icc_profile, orientation
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # a broken EXIF block does not make the pixels unreadable
+        return 1
+
+
+def _png_chunks(data: bytes) -> dict[bytes, memoryview]:
+    """The first chunk of each type, down to IEND: Pillow accepts a file that ends before it."""
+    view, chunks, start = memoryview(data), {}, 8
+    while start + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, start)
+        kind = data[start + 4 : start + 8]
+        chunks.setdefault(kind, view[start + 8 : start + 8 + length])
+        start += 12 + length
+        if kind == b"IEND" and start <= len(data):
+            return chunks
+    raise ImageError("is cut short: the end of the PNG data is missing; copy it again")
+
+
+def _decode_png16(data: bytes, chunks: dict[bytes, memoryview]) -> np.ndarray:
+    import tensorflow as tf
+
+    colour_type = chunks[b"IHDR"][9]
+    channels = 4 if b"tRNS" in chunks else _PNG_CHANNELS[colour_type]
+    try:
+        array = tf.io.decode_png(data, channels=channels, dtype=tf.uint16).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError("libpng rejects the data") from error
+    is_gray = colour_type in (0, 4)
+    return array[..., [0, 3]] if is_gray and channels == 4 else array
+
+
+def _decode_tiff(data: bytes, max_pixels: int) -> tuple[np.ndarray, bytes | None, int]:
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        page = tiff.pages[0]
+        # A reduced first page is a raw file's thumbnail (DNG, NEF).
+        _check_still((page.imagewidth, page.imagelength), len(tiff.pages) > 1 or page.is_reduced, max_pixels)
+        photometric, gray = tifffile.PHOTOMETRIC(page.photometric), tifffile.PHOTOMETRIC.MINISBLACK
+        if photometric == tifffile.PHOTOMETRIC.SEPARATED:
+            raise _unsupported("CMYK")
+        if page.sampleformat != tifffile.SAMPLEFORMAT.UINT or page.bitspersample not in (1, 2, 4, 8, 16):
+            raise _unsupported(f"{page.bitspersample}-bit {page.dtype}")
+        if page.bitspersample != 16 or (photometric == gray and page.samplesperpixel == 1):
+            return _decode_pillow(data, "TIFF", max_pixels)  # knows more compressions than tifffile alone
+        icc_profile, orientation = (page.tags.valueof(tag) for tag in (34675, _ORIENTATION_TAG))
+        return _tiff16_array(page), icc_profile, orientation
+
+
+def _tiff16_array(page) -> np.ndarray:
+    from tifffile import EXTRASAMPLE, PHOTOMETRIC
+
+    colours = {PHOTOMETRIC.MINISBLACK: 1, PHOTOMETRIC.MINISWHITE: 1, PHOTOMETRIC.RGB: 3}.get(page.photometric)
+    if colours is None or page.axes not in ("YX", "YXS", "SYX") or len(page.extrasamples) > 1:
+        raise _unsupported(f"{page.samplesperpixel}-channel {PHOTOMETRIC(page.photometric).name} (axes {page.axes})")
+    array = page.asarray().astype(np.uint16)  # astype: native byte order
+    if page.axes == "SYX":
+        array = np.moveaxis(array, 0, -1)
+    array = array.reshape(*array.shape[:2], -1)
+    pixels, alpha = array[..., :colours], array[..., colours:]
+    if page.photometric == PHOTOMETRIC.MINISWHITE:
+        pixels = 65535 - pixels
+    extra = page.extrasamples[0] if page.extrasamples else EXTRASAMPLE.UNSPECIFIED
+    if extra == EXTRASAMPLE.UNSPECIFIED:
+        return pixels
+    if extra == EXTRASAMPLE.ASSOCALPHA:  # premultiplied
+        pixels = from_float(pixels / np.maximum(alpha, 1).astype(np.float32), np.uint16)
+    return np.concatenate([pixels, alpha], axis=-1)
+
+
+def encode(array: np.ndarray, file_format: str, icc_profile: bytes | None) -> bytes:
+    """Encode an image without loss, JPEG at quality 95 without chroma subsampling.
+
+    Args:
+        array: (H, W, 1 to 4) uint8 or uint16, alpha as last channel.
+        file_format: one that can hold it.
+        icc_profile: left out where it cannot apply: a gray profile on RGB pixels, or the reverse.
+
+    Returns:
+        The file's bytes.
+    """
+    is_rgb = array.shape[-1] > 2 or file_format == "WEBP"  # WebP has no gray
+    if icc_profile and icc_profile[16:20] != (b"RGB " if is_rgb else b"GRAY"):  # the header's colour space field
+        icc_profile = None
+    if file_format == "TIFF":
+        return _encode_tiff(array, icc_profile)
+    if array.dtype == np.uint16:
+        return _encode_png16(array, icc_profile)
+    image = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, icc_profile=icc_profile, **_SAVE_OPTIONS[file_format])
+    return buffer.getvalue()
+
+
+def _encode_tiff(array: np.ndarray, icc_profile: bytes | None) -> bytes:
+    import tifffile
+
+    channels, buffer = array.shape[-1], io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        array[..., 0] if channels == 1 else array,
+        photometric="rgb" if channels > 2 else "minisblack",
+        planarconfig="contig" if channels > 1 else None,
+        extrasamples=["unassalpha"] if channels in (2, 4) else None,
+        compression="zlib",
+        predictor=True,
+        iccprofile=icc_profile,
+        metadata=None,
+    )
+    return buffer.getvalue()
+
+
+def _encode_png16(array: np.ndarray, icc_profile: bytes | None) -> bytes:
+    import tensorflow as tf
+
+    with tf.device("CPU"):
+        data = tf.io.encode_png(array).numpy()
+    if not icc_profile:
+        return data
+    body = b"iCCPICC Profile\0\0" + zlib.compress(icc_profile)
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return data[:33] + chunk + data[33:]  # 33: behind the signature and IHDR

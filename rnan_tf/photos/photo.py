@@ -1,0 +1,191 @@
+"""Read and write photographs: 8 and 16 bit, gray and RGB, alpha, EXIF orientation, ICC profiles."""
+
+import glob
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rnan_tf.errors import ImageError, InputError, JobError
+from rnan_tf.files import write_atomically
+from rnan_tf.photos.codecs import decode, encode
+from rnan_tf.photos.pixels import peak
+
+MAX_PIXELS = 100_000_000
+
+EXTENSIONS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+    ".webp": "WEBP",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """An image as it is in a file, upright.
+
+    Args:
+        pixels: (H, W, C) uint8 or uint16, C = 1 (gray) or 3 (RGB).
+        alpha: (H, W), the dtype of `pixels`, not premultiplied; None for an opaque image.
+        icc_profile: the embedded colour profile, or None.
+        format: "PNG", "JPEG", "TIFF", "BMP" or "WEBP".
+
+    Raises:
+        InputError: an array with another shape or dtype.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None
+    icc_profile: bytes | None
+    format: str
+
+    def __post_init__(self):
+        pixels, alpha = self.pixels, self.alpha
+        if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3) or pixels.size == 0:
+            raise InputError(f"pixels must have shape (H, W, 1) or (H, W, 3). Received: shape {pixels.shape}")
+        peak(pixels.dtype)
+        if alpha is not None and (alpha.shape != pixels.shape[:2] or alpha.dtype != pixels.dtype):
+            raise InputError(
+                f"alpha must have shape {pixels.shape[:2]} and dtype {pixels.dtype}, as the pixels have. "
+                f"Received: shape {alpha.shape}, dtype {alpha.dtype}"
+            )
+
+
+# === Reading ===
+
+
+def read_photo(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Read a still PNG, JPEG, TIFF, BMP or WebP image; its content, not its name, tells the format.
+
+    Args:
+        path: the file.
+        max_pixels: larger images are refused, from their header, before anything is decoded.
+
+    Returns:
+        The image in its own bit depth: palettes become RGB, 1-bit becomes gray, the EXIF orientation is applied.
+
+    Raises:
+        ImageError: the file cannot be read, or is not an image of a supported kind.
+    """
+    path = Path(path)
+    data = _read_bytes(path)
+    try:
+        array, icc_profile, file_format = decode(data, max_pixels)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from None
+    except Exception as error:  # decoders raise anything from struct.error to KeyError on damaged data
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(
+            f"{path}: cannot be decoded ({reason}); it is damaged, cut short or of a rare kind: "
+            "copy it again, or save it as PNG in an image editor"
+        ) from error
+    if array.ndim == 2:
+        array = array[..., None]
+    alpha = None
+    if array.shape[-1] in (2, 4):
+        array, alpha = np.ascontiguousarray(array[..., :-1]), np.ascontiguousarray(array[..., -1])
+    return Photo(array, alpha, icc_profile, file_format)
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file; check the path") from None
+    except OSError as error:
+        if path.is_dir():
+            raise ImageError(f"{path}: is a folder; name an image file in it") from None
+        raise ImageError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+    if not data:
+        raise ImageError(f"{path}: is empty (0 bytes); copy it again")
+    return data
+
+
+# === Writing ===
+
+
+def check_writable(path: str | os.PathLike, photo: Photo) -> None:
+    """Check, before a long computation, that the format of `path` can hold the bit depth and alpha of `photo`.
+
+    Raises:
+        ImageError: it cannot; the message names a format that can.
+    """
+    path = Path(path)
+    file_format = EXTENSIONS.get(path.suffix.lower())
+    if file_format is None:
+        raise ImageError(f"{path}: no format has the extension {path.suffix!r}; use one of {' '.join(EXTENSIONS)}")
+    if photo.pixels.dtype == np.uint16 and file_format not in ("PNG", "TIFF"):
+        raise ImageError(f"{path}: {file_format} holds 8 bits per channel, the image has 16; write a .png or .tif file")
+    if photo.alpha is not None and file_format in ("JPEG", "BMP"):
+        raise ImageError(f"{path}: {file_format} cannot hold the image's transparency; write a .png or .tif file")
+
+
+def write_photo(path: str | os.PathLike, photo: Photo) -> None:
+    """Write an image in its own bit depth, in the format of the path's extension.
+
+    PNG, TIFF, BMP and WebP are lossless, JPEG has quality 95 without chroma subsampling. A reader of `path` sees the
+    old file or the whole new one, and a failure leaves nothing behind. The ICC profile is left out where it cannot
+    apply (a gray profile on RGB pixels, or the reverse).
+
+    Args:
+        path: the file; its folder must exist.
+        photo: the image; its `format` plays no part.
+
+    Raises:
+        ImageError: the format cannot hold the image, or the file cannot be written.
+    """
+    check_writable(path, photo)
+    path, array = Path(path), photo.pixels
+    if photo.alpha is not None:
+        array = np.concatenate([array, photo.alpha[..., None]], axis=-1)
+    try:
+        data = encode(array, EXTENSIONS[path.suffix.lower()], photo.icc_profile)
+    except (OSError, ValueError) as error:  # JPEG and WebP have a largest width and height
+        raise ImageError(f"{path}: cannot be encoded ({error}); write a .png or .tif file") from error
+    try:
+        write_atomically(path, data)
+    except JobError as error:
+        raise ImageError(str(error)) from error
+
+
+# === Finding ===
+
+
+def list_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
+    """Expand files, folders and glob patterns to image files, in the order given, each file once.
+
+    Args:
+        paths: files (taken as they are), folders (their images by extension, sorted, subfolders left out) and patterns
+            such as "photos/*.jpg" that the shell did not expand (sorted, images by extension).
+
+    Raises:
+        ImageError: a path does not exist, or a folder or pattern gives no image.
+    """
+    if isinstance(paths, (str, os.PathLike)):
+        paths = [paths]
+    return list(dict.fromkeys(image for path in paths for image in _expand(os.fspath(path))))
+
+
+def _expand(path: str) -> list[Path]:
+    try:
+        if os.path.isdir(path):
+            candidates = Path(path).iterdir()
+        elif os.path.exists(path):
+            return [Path(path)]
+        elif any(character in path for character in "*?["):
+            candidates = map(Path, glob.glob(path, recursive=True))
+        else:
+            raise ImageError(f"{path}: no such file or folder; check the path")
+        images = sorted(file for file in candidates if file.suffix.lower() in EXTENSIONS and file.is_file())
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be listed ({error.strerror}); check its permissions") from error
+    images = [file for file in images if not file.name.startswith(".")]  # macOS leaves "._photo.jpg" on USB sticks
+    if not images:
+        raise ImageError(f"{path}: no image found; name files or a folder with {' '.join(EXTENSIONS)} files")
+    return images

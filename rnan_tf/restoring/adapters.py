@@ -1,0 +1,112 @@
+"""Restore photographs as they come: any depth and channels, alpha, mosaics of any phase, colour JPEGs."""
+
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from rnan_tf.errors import InputError
+from rnan_tf.photos.photo import Photo
+from rnan_tf.photos.pixels import from_float, rgb_to_ycbcr, to_float, ycbcr_to_rgb
+from rnan_tf.restoring.tiling import Predictor, Tiling, restore
+from rnan_tf.tasks.degradations import CFA_PATTERNS
+from rnan_tf.tasks.task import Task
+
+# Rows and columns to put before a mosaic of each pattern to make it the GRBG that networks are trained on.
+_CFA_SHIFT = dict(zip(CFA_PATTERNS, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True))
+
+
+def restore_photo(
+    photo: Photo,
+    task: Task,
+    predict: Predictor,
+    scale: int = 1,
+    tiling: Tiling | None = None,
+    cfa: str = "GRBG",
+    progress: bool = False,
+) -> Photo:
+    """Restore a photograph.
+
+    Gray photographs go through RGB networks as three equal channels, RGB ones through gray denoising channel by
+    channel. A colour JPEG is restored in YCbCr, where the codec worked: the network sees its luma.
+
+    Args:
+        photo: the degraded photograph. For `demosaic` a single-channel Bayer image, or an RGB one whose unsampled
+            positions are zero.
+        task: what to restore.
+        predict: the network.
+        scale: how many times larger its output is.
+        tiling: see `restore`.
+        cfa: for `demosaic`, the colours at (0,0) (0,1) (1,0) (1,1).
+        progress: show a bar over the tiles.
+
+    Returns:
+        The restored photograph, in the bit depth and with the alpha and the ICC profile of `photo`.
+
+    Raises:
+        InputError: the photograph is not what the task restores.
+    """
+    # Each conversion happens tile by tile, inside the predictor: no second copy of a large photograph.
+    pixels, channels = photo.pixels, photo.pixels.shape[2]
+    if task.name == "demosaic":
+        pixels, predict = _as_bayer(pixels, cfa), _from_bayer(predict, cfa)
+    elif task.name == "jpeg" and channels == 3:
+        predict = _on_luma(predict)
+    elif task.channels < channels:
+        predict = _on_each_channel(predict)
+    elif task.channels > channels:
+        predict = _on_gray(predict)
+    restored = restore(predict, pixels, scale, tiling, progress)
+    alpha = photo.alpha if scale == 1 or photo.alpha is None else _enlarge(photo.alpha, scale)
+    return replace(photo, pixels=restored, alpha=alpha)
+
+
+def _as_bayer(pixels, cfa):
+    """Return the samples of a mosaic as a view with three equal channels."""
+    if cfa not in _CFA_SHIFT:
+        raise InputError(f"--cfa must be one of {', '.join(CFA_PATTERNS)}; got {cfa}")
+    if pixels.shape[2] == 3:
+        for (y, x), sampled in zip(np.ndindex(2, 2), cfa, strict=True):
+            if any(pixels[y::2, x::2, "RGB".index(color)].any() for color in set("RGB") - {sampled}):
+                raise InputError(
+                    f"not a {cfa} mosaic: pixels that its sensor does not sample are not zero; give the right --cfa, "
+                    "or the single-channel Bayer image"
+                )
+        pixels = pixels.max(axis=2, keepdims=True)
+    return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+
+
+def _from_bayer(predict, cfa):
+    """Adapt a network for GRBG mosaics to the tiles of `_as_bayer`, which begin and end at even positions."""
+    shift_y, shift_x = _CFA_SHIFT[cfa]
+    cell = np.eye(3, dtype=np.float32)[["RGB".index(color) for color in cfa]].reshape(2, 2, 3)
+
+    def adapted(batch):
+        mosaic = batch * np.tile(cell, (batch.shape[1] // 2, batch.shape[2] // 2, 1))
+        shifted = np.pad(mosaic, ((0, 0), (shift_y, 0), (shift_x, 0), (0, 0)), mode="reflect")
+        return predict(shifted)[:, shift_y:, shift_x:]
+
+    return adapted
+
+
+def _on_luma(predict):
+    def adapted(batch):
+        ycc = rgb_to_ycbcr(batch)
+        ycc[..., :1] = predict(ycc[..., :1])
+        return ycbcr_to_rgb(ycc)
+
+    return adapted
+
+
+def _on_each_channel(predict):
+    return lambda batch: np.concatenate([predict(batch[..., i : i + 1]) for i in range(batch.shape[-1])], axis=-1)
+
+
+def _on_gray(predict):
+    return lambda batch: predict(np.repeat(batch, 3, axis=-1)).mean(axis=-1, keepdims=True)
+
+
+def _enlarge(alpha, scale):
+    height, width = alpha.shape
+    image = Image.fromarray(to_float(alpha)).resize((width * scale, height * scale), Image.Resampling.BICUBIC)
+    return from_float(np.asarray(image), alpha.dtype)

@@ -1,0 +1,190 @@
+"""Restore images of any size in bounded memory: overlapping tiles, feathered together, and the self-ensemble."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from rnan_tf.errors import InputError
+from rnan_tf.photos.pixels import from_float, to_float
+
+# A predictor maps a batch (N, H, W, C) float32 in [0, 1] to (N, scale * H, scale * W, C) float32.
+Predictor = Callable[[np.ndarray], np.ndarray]
+
+# Tiles begin and end at multiples of this, which keeps the phase of strides and of the mosaic.
+MULTIPLE = 4
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How an image is cut up.
+
+    Attributes:
+        tile: largest height and width of a tile, pixels of the degraded image; an image's tiles are equally large.
+        overlap: pixels that neighbouring tiles share; the outer quarter on either side is context only, the tiles are
+            blended over the rest.
+        fixed: all tiles have exactly the largest size, as exported models need; smaller images are reflected up to it.
+
+    Raises:
+        InputError: a size is out of its range.
+    """
+
+    tile: int = 128
+    overlap: int = 16
+    fixed: bool = False
+
+    def __post_init__(self):
+        if self.tile < 16 or self.tile % MULTIPLE:
+            raise InputError(f"--tile must be a multiple of {MULTIPLE}, at least 16; got {self.tile}")
+        if not 0 <= self.overlap <= self.tile // 2 or self.overlap % MULTIPLE:
+            raise InputError(
+                f"--overlap must be a multiple of {MULTIPLE}, from 0 to half the tile ({self.tile // 2}); "
+                f"got {self.overlap}"
+            )
+
+
+def model_predictor(model, level: float = 0.0) -> Predictor:
+    """Wrap a Keras model.
+
+    Args:
+        model: an `RNAN`.
+        level: the task's level (noise sigma, JPEG quality) / 255, for a conditional model.
+
+    Returns:
+        The predictor.
+    """
+    # Where there is a GPU, Keras would compile every tile shape with XLA, which cannot do the attention's loop.
+    model.jit_compile = False
+
+    def predict(batch):
+        if model.conditional:
+            batch = {"image": batch, "level": np.full(len(batch), level, np.float32)}
+        return np.asarray(model.predict_on_batch(batch), np.float32)
+
+    return predict
+
+
+def self_ensemble(predict: Predictor, is_mosaic: bool = False) -> Predictor:
+    """Average a predictor over the eight turns and flips of its input.
+
+    Args:
+        predict: the predictor.
+        is_mosaic: the input is a GRBG mosaic: a flip shifts its phase, which one reflected row or column mends, and a
+            transposition exchanges red and blue.
+
+    Returns:
+        A predictor that takes eight times as long.
+
+    Reference: Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution", 2017, section 3.4.
+    """
+
+    def predict_all(batch):
+        total = 0
+        for flip_y, flip_x, transpose in np.ndindex(2, 2, 2):
+            # A flip of an even size moves the mosaic by one; an odd one keeps it.
+            shift_y = is_mosaic and flip_y and batch.shape[1] % 2 == 0
+            shift_x = is_mosaic and flip_x and batch.shape[2] % 2 == 0
+            x = _flip(batch, flip_y, flip_x)
+            x = np.pad(x, ((0, 0), (int(shift_y), 0), (int(shift_x), 0), (0, 0)), mode="reflect")
+            if transpose:
+                x = _transpose(x, is_mosaic)
+            y = predict(np.ascontiguousarray(x))
+            if transpose:
+                y = _transpose(y, is_mosaic)
+            total = total + _flip(y[:, int(shift_y) :, int(shift_x) :], flip_y, flip_x)
+        return total / 8
+
+    return predict_all
+
+
+def restore(
+    predict: Predictor, pixels: np.ndarray, scale: int = 1, tiling: Tiling | None = None, progress: bool = False
+) -> np.ndarray:
+    """Restore one image, a row of tiles at a time.
+
+    Args:
+        predict: the predictor.
+        pixels: (H, W, C) uint8 or uint16, any size from 1x1 up.
+        scale: how many times larger the predictor's output is.
+        tiling: tile size and overlap; default `Tiling()`.
+        progress: show a bar over the tiles, on a terminal.
+
+    Returns:
+        (scale * H, scale * W, C), the dtype of `pixels`. Besides it and the input, memory is a row of tiles.
+    """
+    tiling = tiling or Tiling()
+    height, width, channels = pixels.shape
+    rows, columns = _spans(height, tiling), _spans(width, tiling)
+    result = np.empty((height * scale, width * scale, channels), pixels.dtype)
+    band = np.zeros((rows[0].size * scale, columns[-1].stop * scale, channels), np.float32)
+    with tqdm(total=len(rows) * len(columns), unit="tile", leave=False, disable=None if progress else True) as bar:
+        for row, next_row in zip(rows, [*rows[1:], None], strict=True):
+            for column in columns:
+                tile = to_float(_cut(pixels, row, column))
+                output = predict(tile[None])[0]
+                weight = np.repeat(row.weights, scale)[:, None, None] * np.repeat(column.weights, scale)[:, None]
+                band[:, column.start * scale : column.stop * scale] += output * weight
+                bar.update()
+            # Rows above the next tiles are complete; the others are carried over.
+            done = (next_row.start if next_row else row.stop) - row.start
+            target = result[row.start * scale : (row.start + done) * scale]
+            target[:] = from_float(band[: len(target), : width * scale], pixels.dtype)
+            band = np.concatenate([band[done * scale :], np.zeros_like(band[: done * scale])])
+    return result
+
+
+@dataclass(frozen=True)
+class _Span:
+    start: int
+    size: int
+    weights: np.ndarray
+
+    @property
+    def stop(self):
+        return self.start + self.size
+
+
+def _spans(size, tiling):
+    """Cover an axis by tiles whose blending weights add up to 1 at every pixel."""
+    overlap, padded = tiling.overlap, max(_round_up(size), tiling.tile if tiling.fixed else 0)
+    count = max(-(-(padded - overlap) // (tiling.tile - overlap)), 1)
+    tile = tiling.tile if tiling.fixed else _round_up(-(-(padded + (count - 1) * overlap) // count))
+    starts = [min(i * (tile - overlap), padded - tile) for i in range(count)]
+    # Zero over the outer quarter of the overlap, where a tile lacks context, then a linear ramp.
+    distance = np.arange(tile) + 0.5
+    context, ramp = overlap / 4, max(overlap / 2, 1)
+    rising = np.clip((distance - context) / ramp, 1e-6, 1)
+    weights = [
+        (rising if start > 0 else 1) * (rising[::-1] if start + tile < padded else 1) * np.ones(tile)
+        for start in starts
+    ]
+    total = np.zeros(padded)
+    for start, weight in zip(starts, weights, strict=True):
+        total[start : start + tile] += weight
+    return [
+        _Span(start, tile, (weight / total[start : start + tile]).astype(np.float32))
+        for start, weight in zip(starts, weights, strict=True)
+    ]
+
+
+def _round_up(size):
+    return -(-size // MULTIPLE) * MULTIPLE
+
+
+def _cut(pixels, row, column):
+    """Cut a tile; beyond the bottom and the right of the image its reflection goes on."""
+    tile = pixels[row.start : row.stop, column.start : column.stop]
+    missing = row.size - tile.shape[0], column.size - tile.shape[1]
+    if not any(missing):
+        return tile
+    return np.pad(tile, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="reflect")
+
+
+def _flip(x, flip_y, flip_x):
+    return x[:, :: -1 if flip_y else 1, :: -1 if flip_x else 1]
+
+
+def _transpose(x, is_mosaic):
+    x = x.swapaxes(1, 2)
+    return x[..., ::-1] if is_mosaic else x

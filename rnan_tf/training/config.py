@@ -1,0 +1,168 @@
+"""The configuration of a training run: typed, from the command line, kept in the run folder."""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rnan_tf.errors import InputError
+from rnan_tf.files import write_atomically
+from rnan_tf.network.variants import VARIANTS
+from rnan_tf.tasks.degradations import SUBSAMPLINGS
+from rnan_tf.tasks.task import TASKS, get_task
+
+# What differs between the model sizes. rnan: the paper, section 4.1 (Adam, 1e-4 halved in steps, 48x48 patches, batch
+# 16). rnan_lite: the measurements in docs/recipe.md.
+RECIPES = {
+    "rnan": {"optimizer": "adam", "schedule": "step", "steps": 1_000_000, "patch_size": 48},
+    "rnan_lite": {"optimizer": "muon", "schedule": "cosine", "steps": 20_000, "patch_size": 48, "loss": "l1"},
+}
+# (model, optimizer) -> highest rate. Muon's steps have a fixed size, which clipping would not change.
+LEARNING_RATES = {
+    ("rnan", "adam"): 1e-4,
+    ("rnan", "muon"): 2e-4,
+    ("rnan_lite", "adam"): 1e-3,
+    ("rnan_lite", "muon"): 2e-3,
+}
+CLIPNORMS = {"adam": 1.0, "muon": 0.0}
+# What runs that are older than an option did.
+OLDER_RUNS = {"optimizer": "adam"}
+# What differs for super-resolution, see `rnan_tf.network.variants`.
+SUPER_RESOLUTION_RECIPES = {"rnan_lite": {"patch_size": 24}}
+
+
+def _option(default, text, **options):
+    return field(default=default, metadata={"help": text, **options})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All that decides about a run's result. Fields left open take the model's recipe or the task's default."""
+
+    task: str = _option("demosaic", "what to learn", choices=tuple(TASKS))
+    level: str | None = _option(None, "noise sigma, JPEG quality or scale: 50, or a range such as 0-75")
+    data: tuple[str, ...] = _option(
+        (), "photographs to train on: folders, files, globs (scikit-image's own)", nargs="+"
+    )
+    val_data: tuple[str, ...] = _option((), "photographs to validate on (some of --data, held out)", nargs="+")
+    skip_subsampled: bool = _option(False, "leave out photographs that are JPEGs with subsampled chroma")
+    subsampling: tuple[str, ...] = _option(
+        (), "chroma of jpeg-color's patches, one drawn for each (4:2:0 4:4:4)", nargs="+", choices=SUBSAMPLINGS
+    )
+    model: str | None = _option(None, "rnan where a GPU is visible, else rnan_lite", choices=tuple(VARIANTS))
+    steps: int | None = _option(None, "optimizer steps (rnan 1,000,000, rnan_lite 20,000)")
+    batch_size: int = _option(16, "patches a step, over all devices")
+    patch_size: int | None = _option(None, "height and width of the degraded patches, even (48; rnan_lite for sr: 24)")
+    optimizer: str | None = _option(None, "rnan: adam; rnan_lite: muon", choices=("adam", "muon"))
+    learning_rate: float | None = _option(None, "highest rate (rnan 1e-4, rnan_lite 2e-3; muon 2e-4, adam 1e-3)")
+    schedule: str | None = _option(None, "rnan: step, halved 5 times; rnan_lite: cosine", choices=("cosine", "step"))
+    warmup_steps: int = _option(100, "steps over which the rate rises from 0")
+    loss: str | None = _option(None, "rnan: l2, for sr l1; rnan_lite: l1", choices=("l1", "l2"))
+    clipnorm: float | None = _option(None, "largest norm of the whole gradient, 0 for any (adam 1, muon 0)")
+    accumulate: int = _option(1, "pieces a batch is computed in, one after the other, to save memory")
+    max_bad_steps: int = _option(10, "steps in a row with a NaN or infinite gradient until a rollback")
+    precision: str = _option("float32", "of the computation", choices=("float32", "bfloat16", "float16"))
+    validate_every: int = _option(500, "steps between validations; a checkpoint is written with each")
+    seed: int = _option(0, "of the first weights, the patches and the noise")
+    init: str | None = _option(None, "start from this model's weights: a .keras file or a run folder")
+
+    def resolved(self, has_gpu: bool, run_dir: Path | None = None) -> "TrainConfig":
+        """Fill in what the user left open.
+
+        Args:
+            has_gpu: whether TensorFlow sees one.
+            run_dir: the run's folder; a run in it that is older than an option goes on without it.
+
+        Returns:
+            A configuration without open fields but `init`, and `subsampling` where the task has none.
+
+        Raises:
+            InputError: a value is out of its range.
+        """
+        task, model = get_task(self.task), self.model or default_model(has_gpu)
+        defaults = {"loss": task.loss, **RECIPES[model], "model": model, "level": self.level}
+        if task.name == "sr":
+            defaults |= SUPER_RESOLUTION_RECIPES.get(model, {})
+        if task.level_name:
+            defaults["level"] = self.level or str(task.default_level)
+        if task.subsampled:
+            defaults["subsampling"] = ("4:2:0", "4:4:4")
+        task.parse_level(defaults["level"])
+        task.with_subsampling(*self.subsampling)
+        if run_dir and _is_older(run_dir):
+            defaults |= OLDER_RUNS
+        optimizer = self.optimizer or defaults["optimizer"]
+        defaults |= {"learning_rate": LEARNING_RATES[model, optimizer], "clipnorm": CLIPNORMS[optimizer]}
+        config = dataclasses.replace(
+            self, **{key: value for key, value in defaults.items() if getattr(self, key) in (None, ())}
+        )
+        config._check()
+        return config
+
+    def _check(self):
+        for name in ("steps", "batch_size", "accumulate", "max_bad_steps", "validate_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name.replace('_', '-')} must be at least 1; got {getattr(self, name)}")
+        if self.batch_size % self.accumulate:
+            raise InputError(f"--accumulate {self.accumulate} must divide --batch-size {self.batch_size}")
+        if self.patch_size < 8 or self.patch_size % 2:
+            raise InputError(f"--patch-size must be even and at least 8; got {self.patch_size}")
+        if not 0 < self.learning_rate < math.inf:
+            raise InputError(f"--learning-rate must be above 0; got {self.learning_rate}")
+        if not 0 <= self.clipnorm < math.inf:
+            raise InputError(f"--clipnorm must be at least 0, which does not clip; got {self.clipnorm}")
+        if self.val_data and not self.data:
+            raise InputError("--val-data needs --data")
+        if self.skip_subsampled and get_task(self.task).channels != 3:
+            raise InputError(f"task {self.task} does not look at chroma; leave --skip-subsampled out")
+        if self.skip_subsampled and not self.data:
+            raise InputError("--skip-subsampled needs --data")
+
+    @property
+    def ema_momentum(self) -> float:
+        """Momentum of the weights' moving average: over 1000 steps, or a twentieth of a shorter run."""
+        return 1 - 1 / min(1000, max(self.steps / 20, 2))
+
+    def _as_json(self):
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    def write(self, run_dir: Path, started: bool) -> None:
+        """Write `config.json`, or check that the folder's own says the same.
+
+        Args:
+            run_dir: the run's folder.
+            started: whether it has results; without, a run may still take another configuration.
+
+        Raises:
+            InputError: the folder holds a run of another configuration.
+        """
+        path, ours = run_dir / "config.json", self._as_json()
+        if not path.exists() or not started:
+            write_atomically(path, json.dumps(ours, indent=2).encode())
+            return
+        try:
+            # Runs may be older than an option.
+            theirs = {**TrainConfig()._as_json(), **OLDER_RUNS, **json.loads(path.read_text())}
+        except (ValueError, OSError) as error:
+            raise InputError(f"{path}: not a readable configuration ({error}); give another --run-dir") from error
+        differing = [
+            f"{key} {theirs.get(key)!r} there, {ours[key]!r} now" for key in ours if theirs.get(key) != ours[key]
+        ]
+        if differing:
+            raise InputError(
+                f"{run_dir} holds a run of another configuration ({'; '.join(differing)}); "
+                "give another --run-dir, and --init to start from its weights"
+            )
+
+
+def default_model(has_gpu: bool) -> str:
+    """Return the model size that is trained where none was asked for."""
+    return "rnan" if has_gpu else "rnan_lite"
+
+
+def _is_older(run_dir):
+    try:
+        return "optimizer" not in json.loads((run_dir / "config.json").read_text())
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,89 @@
+"""The network that a run trains, with its first weights."""
+
+import subprocess
+from pathlib import Path
+
+import rnan_tf
+from rnan_tf.errors import InputError
+from rnan_tf.network.model import RNAN
+from rnan_tf.restoring.loading import load_model
+from rnan_tf.training.config import TrainConfig
+from rnan_tf.training.patches import PatchSpec
+from rnan_tf.training.train_step import TrainedRNAN
+
+# Of maps up to so many positions, chunks of the attention save no memory worth their time.
+WHOLE_MAP = 1024
+
+
+def build_model(config: TrainConfig, spec: PatchSpec) -> TrainedRNAN:
+    """Build the model that a configuration asks for, with fresh weights or those of `config.init`.
+
+    Args:
+        config: the resolved configuration.
+        spec: what a patch is.
+
+    Returns:
+        The model, not compiled.
+
+    Raises:
+        InputError: `config.init` is not a model of this size.
+    """
+    task, dtype = spec.task, {"bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}.get(config.precision)
+    metadata = {
+        "task": task.name,
+        "level": list(spec.level) if task.level_name else None,
+        "model": config.model,
+        "patch_size": config.patch_size,
+        "batch_size": config.batch_size,
+        "loss": config.loss,
+        "seed": config.seed,
+        "version": rnan_tf.__version__,
+        "code": code_version(),
+    }
+    model = TrainedRNAN.from_preset(
+        config.model,
+        channels=task.channels,
+        scale=task.scale(spec.level[0]),
+        conditional=spec.conditional,
+        metadata=metadata,
+        dtype=dtype,
+    )
+    if (config.patch_size // model.space_to_depth) ** 2 <= WHOLE_MAP:
+        model = model.rebuild(chunk_size=WHOLE_MAP)
+    if config.init:
+        start = load_model(config.init)
+        # The constants of a converted network belong to its weights.
+        model = model.rebuild(**{key: start.get_config()[key] for key in ("normalize_over", "value_range")})
+        take_weights(model, start, config.init)
+    return model
+
+
+def code_version() -> str | None:
+    """Return the commit of the training code, marked where files differ from it; None outside a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def take_weights(model: RNAN, start: RNAN, name: str) -> None:
+    """Give a model the weights of another, whose first and last layers may be of another task's shapes.
+
+    Args:
+        model: receives the weights; what does not fit stays as it is, and is printed.
+        start: the other model.
+        name: what to call it in messages.
+
+    Raises:
+        InputError: more than first and last layers differ.
+    """
+    ours, theirs = ({weight.path: weight for weight in each.weights} for each in (model, start))
+    fitting = {path for path in ours.keys() & theirs.keys() if ours[path].shape == theirs[path].shape}
+    unlike = [path for path in {**ours, **theirs} if path not in fitting]
+    if any(path.split("/")[0].rstrip("_0123456789") not in ("head", "tail", "upsample") for path in unlike):
+        raise InputError(f"{name}: its weights are not of the model size that is to be trained; give another --model")
+    for path in fitting:
+        ours[path].assign(theirs[path])
+    if unlike:
+        print(f"not from {name}, as another task's have other shapes: {', '.join(unlike)}")

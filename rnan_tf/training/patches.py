@@ -1,0 +1,233 @@
+"""Folders of photographs -> tf.data of (degraded, clean) patches, degraded on the fly.
+
+Every patch is a function of (seed, its number): what it shows does not depend on workers, on the order of execution or
+on where a run was interrupted.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from rnan_tf.errors import InputError
+from rnan_tf.tasks.clean_images import nothing_usable, read_images, try_read
+from rnan_tf.tasks.task import Task
+
+# Patches cut from one decoded image when the images do not fit into memory and are decoded again and again.
+PATCHES_PER_DECODE = 16
+
+
+@dataclass(frozen=True)
+class PatchSpec:
+    """What a training patch is.
+
+    Attributes:
+        task: the task.
+        level: (lowest, highest) level; each patch has its own within the range.
+        size: height and width of the degraded patch, even; the clean one is `task.scale` times larger.
+        seed: decides, with the patch's number, about everything random in it.
+    """
+
+    task: Task
+    level: tuple[float, float]
+    size: int
+    seed: int
+
+    @property
+    def clean_size(self) -> int:
+        """Height and width of the clean patch."""
+        return self.size * self.task.scale(self.level[0])
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the network is told the level."""
+        return self.task.conditional and self.level[0] < self.level[1]
+
+
+def patch_batches(
+    files: Sequence[Path],
+    spec: PatchSpec,
+    batch_size: int,
+    first_step: int = 0,
+    cache_bytes: float | None = None,
+    part: tuple[int, int] = (0, 1),
+) -> tf.data.Dataset:
+    """Return the training data from a step on.
+
+    Args:
+        files: image files.
+        spec: what a patch is.
+        batch_size: patches a step.
+        first_step: where to begin; the batches are those an uninterrupted run would have seen from there on.
+        cache_bytes: images are decoded once if they fit into this much memory, else again and again; default: an
+            eighth of the machine's, as building the cache takes four times the images' size for a moment.
+        part: (index, count): make only this one of `count` equal slices of each batch, for one of several workers.
+
+    Returns:
+        An endless dataset of (x, clean) batches of n = `batch_size / count` patches. clean: (n, clean_size, clean_size,
+        channels) float32; x: the degraded patches (n, size, size, channels), in `{"image": x, "level": (n,)}` if
+        `spec.conditional`.
+
+    Raises:
+        InputError: no file is an image that can be read and is as large as a patch.
+    """
+    if cache_bytes is None:
+        cache_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 8
+    images = read_images(files, spec.task, spec.level[0], spec.clean_size, cache_bytes)
+    if images is None:
+        patches = _streamed_patches(_reader(files, spec), len(files), spec, batch_size, first_step, part)
+    else:
+        patches = _cached_patches([image for _, image in images], spec, _numbers(first_step, batch_size, part))
+    batches = patches.batch(batch_size // part[1], drop_remainder=True).map(_as_floats(spec))
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(_options())
+
+
+def served_batches(
+    files: Sequence[str],
+    spec: PatchSpec,
+    batch_size: int,
+    first_step: int,
+    serve: Callable[[tf.data.Dataset], tf.data.Dataset],
+) -> tf.data.Dataset:
+    """Return training data that other processes make, decoding their images again and again.
+
+    Args:
+        files: PNG files of clean images of the task, large enough, under names that those processes see too.
+        spec: what a patch is.
+        batch_size: patches a batch.
+        first_step: batches that the run has had; the data begin with the first images that it has not seen.
+        serve: takes the dataset of the patches, returns one whose elements come from the other processes.
+
+    Returns:
+        What `patch_batches` returns; which patches share a batch depends on the processes.
+    """
+    names = tf.constant([str(file) for file in files])
+
+    def read(index):
+        return tf.io.decode_png(tf.io.read_file(names[index]), channels=spec.task.channels)
+
+    first_step = -(-first_step // PATCHES_PER_DECODE) * PATCHES_PER_DECODE
+    patches = _streamed_patches(read, len(files), spec, batch_size, first_step)
+    served = serve(patches.batch(batch_size, drop_remainder=True).with_options(_options()))
+    return served.map(_as_floats(spec)).prefetch(tf.data.AUTOTUNE)
+
+
+def _options():
+    """Patches are small: one thread each, many at a time, instead of many threads for the operations of one."""
+    options = tf.data.Options()
+    options.threading.max_intra_op_parallelism = 1
+    return options
+
+
+def _cached_patches(images, spec, numbers):
+    """Patches of images in memory; an image gives as many as its share of all pixels."""
+    sizes = np.array([image.shape[:2] for image in images], np.int64)
+    ends = np.cumsum(sizes.prod(axis=1))
+    # All pixels in one buffer: a patch is then two slices, whatever the number of images.
+    buffer = tf.constant(np.concatenate([image.reshape(-1, spec.task.channels) for image in images]))
+    starts, sizes, ends = tf.constant(ends - sizes.prod(axis=1)), tf.constant(sizes), tf.constant(ends)
+
+    def patch(number):
+        u = _uniform(spec, number)
+        pixel = tf.cast(tf.cast(u[0], tf.float64) * tf.cast(ends[-1], tf.float64), tf.int64)
+        index = tf.searchsorted(ends, pixel[None], "right")[0]
+        height, width = sizes[index, 0], sizes[index, 1]
+        y, x = _corner(u, height, width, spec)
+        first_pixel = starts[index] + y * width
+        rows = tf.reshape(buffer[first_pixel : first_pixel + spec.clean_size * width], (spec.clean_size, width, -1))
+        return _pair(rows[:, x : x + spec.clean_size], u, spec, number)
+
+    return numbers.map(patch, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _reader(files, spec):
+    """Return a graph's function from an index to the clean image."""
+
+    def read(index):
+        # A damaged file gives the patches of the next readable one.
+        for offset in range(len(files)):
+            file = files[(int(index) + offset) % len(files)]
+            image = try_read(file, spec.task, spec.level[0], spec.clean_size)
+            if image is not None:
+                return image
+        raise InputError(nothing_usable(files, spec.clean_size))
+
+    return lambda index: tf.numpy_function(read, [index], tf.uint8, stateful=False)
+
+
+def _streamed_patches(read, count, spec, batch_size, first_step, part=(0, 1)):
+    """Patches of images that are decoded when needed: a batch has one patch of each of `batch_size` images.
+
+    The parallel interleave decodes ahead: up to three times `batch_size` images are in memory.
+    """
+
+    def patches(decode_number):
+        u = _uniform(spec, -1 - decode_number)  # negative: apart from the patches' own numbers
+        index = tf.cast(u[0] * count, tf.int64)
+        image = tf.ensure_shape(read(index), (None, None, spec.task.channels))
+        group, place = decode_number // batch_size, decode_number % batch_size
+
+        def patch(k):
+            number = (group * PATCHES_PER_DECODE + k) * batch_size + place
+            u = _uniform(spec, number)
+            y, x = _corner(u, *tf.unstack(tf.shape(image, tf.int64)[:2]), spec)
+            return _pair(image[y : y + spec.clean_size, x : x + spec.clean_size], u, spec, number)
+
+        return tf.data.Dataset.range(PATCHES_PER_DECODE).map(patch)
+
+    group, steps_into_group = divmod(first_step, PATCHES_PER_DECODE)
+    size = batch_size // part[1]
+    decodes = _numbers(group, batch_size, part)
+    patches = decodes.interleave(patches, cycle_length=size, num_parallel_calls=tf.data.AUTOTUNE)
+    return patches.skip(steps_into_group * size)
+
+
+def _numbers(first_batch, batch_size, part):
+    """Numbers counted through all batches, of those that fall into a part of each."""
+    index, count = part
+    size = batch_size // count
+    numbers = tf.data.Dataset.range(first_batch * size, np.iinfo(np.int64).max)
+    if count == 1:
+        return numbers
+    return numbers.map(lambda k: k // size * batch_size + index * size + k % size)
+
+
+def _uniform(spec, number):
+    """Five numbers in [0, 1) that belong to a patch: image, y, x, orientation and level."""
+    return tf.random.stateless_uniform((5,), (tf.cast(spec.seed, tf.int64), number), alg="philox")
+
+
+def _corner(u, height, width, spec):
+    y = tf.cast(u[1] * tf.cast(height - spec.clean_size + 1, tf.float32), tf.int64)
+    x = tf.cast(u[2] * tf.cast(width - spec.clean_size + 1, tf.float32), tf.int64)
+    return y, x
+
+
+def _pair(patch, u, spec, number):
+    """Turn and flip a clean patch at random and degrade it; images stay bytes, quick to copy, until `_as_floats`."""
+    orientation = tf.cast(u[3] * 8, tf.int32)
+    flip_y, flip_x, transpose = orientation % 2, orientation // 2 % 2, orientation // 4
+    patch = tf.raw_ops.Reverse(tensor=patch, dims=tf.stack([flip_y > 0, flip_x > 0, False]))
+    patch = tf.transpose(patch, tf.stack([transpose, 1 - transpose, 2]))
+    clean = tf.ensure_shape(patch, (spec.clean_size, spec.clean_size, spec.task.channels))
+
+    low, high = spec.level
+    level = int(low) if float(low).is_integer() else low
+    if high > low:
+        level = low + (tf.floor(u[4] * (high - low + 1)) if spec.task.whole_levels else u[4] * (high - low))
+    seed = tf.cast(spec.seed, tf.int64) + 1, number
+    degraded = spec.task.degrade(tf.cast(clean, tf.float32) / 255.0, seed, level)
+    return tf.cast(tf.round(degraded * 255.0), tf.uint8), tf.cast(level, tf.float32), clean
+
+
+def _as_floats(spec):
+    """Return the function that turns a batch of `_pair` into what `fit` wants."""
+
+    def convert(degraded, level, clean):
+        degraded, clean = (tf.cast(x, tf.float32) / 255.0 for x in (degraded, clean))
+        return ({"image": degraded, "level": level / 255.0} if spec.conditional else degraded), clean
+
+    return convert

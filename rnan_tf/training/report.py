@@ -1,0 +1,106 @@
+"""What a run shows: the before/after panel, the curves, the closing table."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from rnan_tf.files import write_atomically
+from rnan_tf.restoring.evaluation import evaluate
+from rnan_tf.tasks.metrics import score
+from rnan_tf.tasks.task import Task
+
+PANEL_CROP = 160
+
+
+def bilinear_demosaic(mosaic: np.ndarray) -> np.ndarray:
+    """Fill in the colours of a GRBG mosaic from their nearest samples, the baseline of the closing table.
+
+    Args:
+        mosaic: (H, W, 3) uint8, unsampled positions zero.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    red_blue = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 4
+    green = np.array([[0, 1, 0], [1, 4, 1], [0, 1, 0]]) / 4
+    planes = [
+        ndimage.convolve(mosaic[..., i].astype(float), kernel, mode="mirror")
+        for i, kernel in enumerate((red_blue, green, red_blue))
+    ]
+    return np.clip(np.rint(np.stack(planes, axis=2)), 0, 255).astype(np.uint8)
+
+
+def closing_table(images: list[tuple[str, np.ndarray]], task: Task, level: float, restored_psnr: float) -> str:
+    """Return the table of mean PSNRs over the validation photographs.
+
+    Args:
+        images: (name, clean image) pairs.
+        task: the task.
+        level: the level that is measured.
+        restored_psnr: the model's, dB.
+
+    Returns:
+        Lines of text.
+    """
+    names = {"demosaic": "mosaiced input", "sr": "bicubic enlargement"}
+    rows = [(names.get(task.name, "degraded input"), evaluate(images, task, level)["mean"]["psnr"])]
+    if task.name == "demosaic":
+        protocol = task.protocol(level)
+        scores = [score(bilinear_demosaic(task.degraded(clean, (0, 0), level)), clean, protocol) for _, clean in images]
+        rows.append(("bilinear interpolation", float(np.mean([row["psnr"] for row in scores]))))
+    rows.append(("model", restored_psnr))
+    at = f", {task.level_name} {level:g}" if task.level_name else ""
+    lines = [f"PSNR on {len(images)} held-out photograph(s), task {task.name}{at}:"]
+    return "\n".join([*lines, *(f"  {name:24s} {value:6.2f} dB" for name, value in rows)])
+
+
+def panel(degraded: np.ndarray, restored: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """Put the most detailed square of an image side by side: before, after, truth.
+
+    Args:
+        degraded: (H, W, C) uint8, at the clean image's size.
+        restored: the same.
+        clean: the same.
+
+    Returns:
+        (crop + caption, 3 * crop, 3) uint8.
+    """
+    height, width = clean.shape[:2]
+    crop = min(PANEL_CROP, height, width)
+    detail = ndimage.uniform_filter(ndimage.gaussian_gradient_magnitude(clean.mean(axis=2), 1.0), crop)
+    half = crop // 2
+    inside = detail[half : height - crop + half + 1, half : width - crop + half + 1]
+    y, x = np.unravel_index(inside.argmax(), inside.shape)
+    tiles = [
+        np.broadcast_to(image[y : y + crop, x : x + crop], (crop, crop, 3)) for image in (degraded, restored, clean)
+    ]
+    caption = Image.new("RGB", (3 * crop, 16), "white")
+    for i, text in enumerate(("before", "after", "truth")):
+        ImageDraw.Draw(caption).text((i * crop + 4, 2), text, fill="black")
+    return np.concatenate([np.asarray(caption), np.concatenate(tiles, axis=1)])
+
+
+def write_curves(path: Path, history: list[dict[str, float]]) -> None:
+    """Draw loss and PSNR over the steps into a PNG.
+
+    Args:
+        path: the file.
+        history: rows with step, loss, psnr and val_psnr.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    steps = [row["step"] for row in history]
+    left.plot(steps, [row["loss"] for row in history], marker=".")
+    left.set(xlabel="step", ylabel="training loss", yscale="log")
+    right.plot(steps, [row["psnr"] for row in history], marker=".", label="training patches")
+    right.plot(steps, [row["val_psnr"] for row in history], marker=".", label="validation photographs")
+    right.set(xlabel="step", ylabel="PSNR (dB)")
+    right.legend()
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=100)
+    write_atomically(path, image.getvalue())
