@@ -19,12 +19,12 @@ import_tensorflow()
 import keras
 
 from rnan_tf.cli.options import Parser
+from rnan_tf.cli.train import parse_arguments
 from rnan_tf.errors import command
 from rnan_tf.files import write_atomically
 from rnan_tf.network import variants as presets
 from rnan_tf.restoring.evaluation import evaluate
 from rnan_tf.restoring.tiling import model_predictor
-from rnan_tf.training.config import parse_arguments
 from rnan_tf.training.run import Run
 from rnan_tf.training.strategy import make_strategy
 
@@ -119,7 +119,7 @@ def train(arguments: list[str], design: tuple) -> dict:
     """
     asked, placement, run_dir = parse_arguments(arguments)
     config = asked.resolved(has_gpu=False)
-    originals = {name: getattr(presets, name)["rnan_lite"] for name in ("PRESETS", "SUPER_RESOLUTION")}
+    originals = {name: getattr(presets, name)["rnan_lite"] for name in ("VARIANTS", "SUPER_RESOLUTION")}
     try:
         for name, original in originals.items():
             getattr(presets, name)["rnan_lite"] = {**original, **dict(design)}

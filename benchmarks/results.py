@@ -28,8 +28,8 @@ from rnan_tf.restoring.evaluation import evaluate
 from rnan_tf.restoring.loading import load_model
 from rnan_tf.restoring.presets import bundled_name, bundled_path, read_manifest, write_manifest
 from rnan_tf.restoring.tiling import model_predictor, restore, self_ensemble
+from rnan_tf.tasks.clean_images import read_clean
 from rnan_tf.tasks.task import get_task
-from rnan_tf.training.patches import read_clean
 from rnan_tf.training.report import panel
 
 PAGE = ROOT / "docs" / "results.md"

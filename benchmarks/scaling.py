@@ -25,7 +25,7 @@ import_tensorflow()
 
 import keras
 
-from rnan_tf.training.config import parse_arguments
+from rnan_tf.cli.train import parse_arguments
 from rnan_tf.training.run import Run
 from rnan_tf.training.strategy import is_chief, make_strategy
 

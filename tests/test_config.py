@@ -5,8 +5,9 @@ import json
 
 import pytest
 
+from rnan_tf.cli.train import parse_arguments
 from rnan_tf.errors import InputError
-from rnan_tf.training.config import TrainConfig, parse_arguments
+from rnan_tf.training.config import TrainConfig
 from rnan_tf.training.strategy import Placement
 
 

@@ -11,8 +11,9 @@ import skimage.data
 import tensorflow as tf
 from PIL import Image
 
+from rnan_tf.tasks.clean_images import read_clean
 from rnan_tf.tasks.task import TASKS
-from rnan_tf.training.patches import patch_batches, read_clean
+from rnan_tf.training.patches import patch_batches
 from tests.patches import CACHED, MAP_SIZES, MODES, STREAMED, batches, clean_patches, locate, save, spec_of, turned
 
 # === Which patches ===

@@ -10,9 +10,10 @@ import tensorflow as tf
 
 from rnan_tf.errors import InputError
 from rnan_tf.photos.photo import ImageError
+from rnan_tf.tasks.clean_images import read_clean, read_images
 from rnan_tf.tasks.task import TASKS
 from rnan_tf.training import patches as data
-from rnan_tf.training.patches import PATCHES_PER_DECODE, patch_batches, read_clean, read_images
+from rnan_tf.training.patches import PATCHES_PER_DECODE, patch_batches
 from tests.patches import CACHED, MODES, STREAMED, clean_patches, locate, save, spec_of, turned
 
 # === Memory ===

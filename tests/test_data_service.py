@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from rnan_tf.errors import InputError
+from rnan_tf.tasks.clean_images import read_clean
 from rnan_tf.tasks.task import TASKS
 from rnan_tf.training.data_service import check_address, store_photographs
-from rnan_tf.training.patches import PatchSpec, read_clean
+from rnan_tf.training.patches import PatchSpec
 
 DEADLINE = 600
 

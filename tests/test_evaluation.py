@@ -12,8 +12,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from rnan_tf.photos.photo import list_images
 from rnan_tf.restoring.evaluation import evaluate
 from rnan_tf.restoring.tiling import Tiling
+from rnan_tf.tasks.clean_images import read_clean
 from rnan_tf.tasks.task import TASKS
-from rnan_tf.training.patches import read_clean
 
 PHOTOS = {"astronaut.png": skimage.data.astronaut()[:144, 150:300], "chelsea.png": skimage.data.chelsea()[:132, 60:200]}
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import rnan_tf.training.run
 from rnan_tf.cli.train import main
-from rnan_tf.network.variants import PRESETS
+from rnan_tf.network.variants import VARIANTS
 from rnan_tf.training.callbacks import ProgressBar
 from rnan_tf.training.checkpoints import Progress
 from rnan_tf.training.compilation import compile_model, inner_optimizer
@@ -133,7 +133,7 @@ def test_a_loss_far_above_its_median_for_many_steps_is_divergence():
 
 
 def test_at_too_high_a_rate_muon_goes_back_and_then_gives_up(photographs, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(PRESETS, "rnan_lite", TINY)
+    monkeypatch.setitem(VARIANTS, "rnan_lite", TINY)
     arguments = "--model rnan_lite --batch-size 2 --patch-size 16 --validate-every 20 --steps 400 --warmup-steps 40"
     run = [*arguments.split(), "--learning-rate", "0.1", "--data", str(photographs), "--run-dir", str(tmp_path)]
     assert main(run) == 1
@@ -148,7 +148,7 @@ def test_at_too_high_a_rate_muon_goes_back_and_then_gives_up(photographs, tmp_pa
 
 def poisoned_run(photographs, run_dir, monkeypatch, fits):
     """Train 6 steps; `fits`: the steps that are poisoned in each fit. Return exit code and the rates of all steps."""
-    monkeypatch.setitem(PRESETS, "rnan_lite", TINY)
+    monkeypatch.setitem(VARIANTS, "rnan_lite", TINY)
     batches, fits, rates = rnan_tf.training.run.patch_batches, iter(fits), []
 
     def poisoned(files, spec, batch_size, first_step, part):

@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import pytest
 
+from rnan_tf.cli.commands import describe
 from rnan_tf.errors import InputError, JobError
-from rnan_tf.network.cost import describe, multiply_adds
+from rnan_tf.network.cost import multiply_adds
 from rnan_tf.network.model import RNAN
 from rnan_tf.restoring.loading import load_model, save_model, trained_task
 
@@ -264,7 +265,7 @@ class TestInfo:
 
     @pytest.mark.parametrize("level, text", [(None, "none"), ([30, 30], "30"), (25, "25"), ([10.0, 12.5], "10-12.5")])
     def test_levels(self, monkeypatch, level, text):
-        monkeypatch.setattr("rnan_tf.network.cost.multiply_adds", lambda model: 1e6)
+        monkeypatch.setattr("rnan_tf.cli.commands.multiply_adds", lambda model: 1e6)
         lines = describe(tiny(metadata={"level": level}))
         assert lines["level"] == text
         assert lines["task"] == "not recorded"

@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 
 from rnan_tf import RNAN
-from rnan_tf.network.variants import PRESETS
+from rnan_tf.network.variants import VARIANTS
 
 SMALL = {"filters": 8, "num_blocks": 2}
-VARIANTS = {
+NETWORKS = {
     "paper": {"filters": 8, "num_blocks": 3},
     "queries_gray": {**SMALL, "channels": 1, "normalize_over": "queries", "value_range": 255.0, "chunk_size": 7},
     "lite": {**SMALL, "space_to_depth": 2},
@@ -28,7 +28,7 @@ VARIANTS = {
         "metadata": {"task": "denoise", "level": 50},
     },
 }
-variants = pytest.mark.parametrize("variant", VARIANTS)
+variants = pytest.mark.parametrize("variant", NETWORKS)
 
 
 def images(height=9, width=12, channels=3, batch=2, seed=0):
@@ -53,7 +53,7 @@ def random_model(seed=0, **arguments):
 @functools.cache
 def model_of(variant):
     """The variant in float32 and for all sizes, built once; tests leave it as it is."""
-    return random_model(**{**VARIANTS[variant], "input_size": None, "dtype": None})
+    return random_model(**{**NETWORKS[variant], "input_size": None, "dtype": None})
 
 
 def output(model, inputs):
@@ -111,7 +111,7 @@ def test_odd_sizes_are_reflected_and_cropped(variant, size):
 @variants
 def test_keras_file_round_trip(variant, tmp_path):
     """`load_model` is in safe mode by default, and needs no custom objects."""
-    model = random_model(**VARIANTS[variant], name="some_name") if variant == "static_bfloat16" else model_of(variant)
+    model = random_model(**NETWORKS[variant], name="some_name") if variant == "static_bfloat16" else model_of(variant)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     assert type(loaded) is RNAN
@@ -124,10 +124,10 @@ def test_keras_file_round_trip(variant, tmp_path):
 
 @pytest.mark.parametrize("variant", ["queries_gray", "conditional", "sr_x3", "static_bfloat16"])
 def test_config_lists_exactly_the_arguments(variant):
-    model = RNAN(**VARIANTS[variant], name="some_name")
+    model = RNAN(**NETWORKS[variant], name="some_name")
     config = model.get_config()
     assert set(config) == set(inspect.signature(RNAN).parameters)
-    assert config.items() >= {**VARIANTS[variant], "name": "some_name"}.items()
+    assert config.items() >= {**NETWORKS[variant], "name": "some_name"}.items()
     assert RNAN.from_config(config).get_config() == config
 
 
@@ -137,10 +137,10 @@ def test_a_policy_object_is_saved_by_its_name():
     assert RNAN.from_config(model.get_config()).get_layer("head").compute_dtype == "bfloat16"
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", VARIANTS)
 def test_from_preset(preset):
     model = RNAN.from_preset(preset, filters=8, channels=1)
-    assert model.get_config().items() >= {**PRESETS[preset], "filters": 8, "channels": 1}.items()
+    assert model.get_config().items() >= {**VARIANTS[preset], "filters": 8, "channels": 1}.items()
 
 
 def test_lite_super_resolution_keeps_the_resolution_of_its_input():

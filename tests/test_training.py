@@ -12,7 +12,7 @@ import skimage.metrics
 import tensorflow as tf
 
 from rnan_tf.cli.train import main
-from rnan_tf.network.variants import PRESETS
+from rnan_tf.network.variants import VARIANTS
 from rnan_tf.restoring import presets as bundled
 from rnan_tf.restoring.loading import load_model
 from rnan_tf.restoring.tiling import model_predictor, restore
@@ -29,7 +29,7 @@ SMALL = ["--model", "rnan_lite", "--batch-size", "2", "--patch-size", "16", "--v
 @pytest.fixture(scope="module", autouse=True)
 def tiny_preset():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "rnan_lite", TINY)
+        patch.setitem(VARIANTS, "rnan_lite", TINY)
         yield
 
 
@@ -170,7 +170,7 @@ def test_init_from_another_task_takes_all_but_the_ends(photographs, uninterrupte
 
 
 def test_init_of_another_size_is_refused(photographs, uninterrupted, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(PRESETS, "rnan_lite", {**TINY, "num_blocks": 3})
+    monkeypatch.setitem(VARIANTS, "rnan_lite", {**TINY, "num_blocks": 3})
     assert train(photographs, tmp_path, "--steps", "1", "--init", str(uninterrupted)) == 2
     assert "are not of the model size" in capsys.readouterr().err
 

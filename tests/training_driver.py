@@ -24,7 +24,7 @@ import rnan_tf.training.checkpoints
 import rnan_tf.training.run
 import rnan_tf.training.train_step
 from rnan_tf.cli.train import main
-from rnan_tf.network.variants import PRESETS
+from rnan_tf.network.variants import VARIANTS
 
 TINY = {"filters": 8, "num_blocks": 2, "space_to_depth": 2}
 PLAN = json.loads(sys.argv[1])
@@ -133,7 +133,7 @@ def fill_disk_at(step, ballast, limit):
 if __name__ == "__main__":
     tf.config.threading.set_intra_op_parallelism_threads(2)
     tf.config.threading.set_inter_op_parallelism_threads(2)
-    PRESETS["rnan_lite"] = TINY
+    VARIANTS["rnan_lite"] = TINY
     if "poison" in PLAN:
         poison(PLAN["poison"])
     if "end" in PLAN:

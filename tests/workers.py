@@ -17,7 +17,7 @@ from rnan_tf.quiet import import_tensorflow
 tf = import_tensorflow()
 
 from rnan_tf.cli.train import main
-from rnan_tf.network.variants import PRESETS
+from rnan_tf.network.variants import VARIANTS
 from rnan_tf.training.callbacks import StopOnSignal
 
 TINY = {"filters": 8, "num_blocks": 2, "space_to_depth": 2}
@@ -51,7 +51,7 @@ def log_writes(path: str, folder: str) -> None:
 
 if __name__ == "__main__":
     cpus, log, *arguments = sys.argv[1:]
-    PRESETS["rnan_lite"] = TINY
+    VARIANTS["rnan_lite"] = TINY
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * int(cpus))
     log_losses(f"{log}.losses")

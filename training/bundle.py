@@ -23,8 +23,8 @@ from rnan_tf.restoring import presets as bundled
 from rnan_tf.restoring.evaluation import evaluate
 from rnan_tf.restoring.loading import load_model, save_model, trained_task
 from rnan_tf.restoring.tiling import model_predictor
+from rnan_tf.tasks.clean_images import read_images
 from rnan_tf.training.config import TrainConfig
-from rnan_tf.training.patches import read_images
 from rnan_tf.training.split import training_files
 
 # What float16 storage may cost on the validation photographs, dB.

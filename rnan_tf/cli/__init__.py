@@ -107,7 +107,3 @@ def main(argv: list[str] | None = None) -> int:
     from rnan_tf.cli import commands
 
     return getattr(commands, f"run_{args.command}")(args)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
