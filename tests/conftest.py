@@ -110,9 +110,11 @@ def load_once():
 def workplace(tmp_path, monkeypatch, load_once):
     """An empty current folder; each model is loaded once for all tests, because building it takes a second."""
     from rnan_tf.cli import commands
+    from rnan_tf.restoring import loading
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(commands, "load_model", load_once)
+    monkeypatch.setattr(loading, "load_model", load_once)
     return tmp_path
 
 

@@ -8,8 +8,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from rnan_tf.cli import commands
 from rnan_tf.quiet import import_tensorflow
+from rnan_tf.restoring import restorer
 from tests.command_line import RGB, save, to16
 
 
@@ -88,7 +88,7 @@ class TestBadPhotographs:
 
     def test_no_mosaic(self, refused):
         save("a.png")
-        refused("restore a.png -o b.png --model M/demosaic.keras", 1, "a.png: not a GRBG mosaic", "--cfa")
+        refused("restore a.png -o b.png --model M/demosaic.keras", 1, "a.png: not a GRBG mosaic", "give the right cfa")
 
     @pytest.mark.parametrize("error", [MemoryError(), "tensorflow"])
     def test_out_of_memory(self, refused, monkeypatch, error):
@@ -99,11 +99,11 @@ class TestBadPhotographs:
             raise error
 
         save("a.png")
-        monkeypatch.setattr(commands, "restore_photo", restore_photo)
+        monkeypatch.setattr(restorer, "restore_photo", restore_photo)
         refused("restore a.png -o b.png --model M/jpeg.keras", 1, "a.png: out of memory", "smaller --tile than 128")
 
     def test_a_mistake_of_ours_is_not_hidden(self, rnan_tf, monkeypatch):
         save("a.png")
-        monkeypatch.setattr(commands, "restore_photo", lambda *args, **kwargs: 1 / 0)
+        monkeypatch.setattr(restorer, "restore_photo", lambda *args, **kwargs: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             rnan_tf("restore a.png -o b.png --model M/jpeg.keras")

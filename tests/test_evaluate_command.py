@@ -11,6 +11,7 @@ import skimage.data
 from PIL import Image
 
 from rnan_tf.cli import commands
+from rnan_tf.restoring import tiling
 from rnan_tf.tasks.metrics import Protocol, score
 from tests.command_line import RGB, save
 
@@ -71,7 +72,7 @@ class TestEvaluate:
 
     def test_a_model_that_restores_counts(self, rnan_tf, monkeypatch):
         save("a.png", np.full((32, 32, 3), 128, np.uint8))
-        monkeypatch.setattr(commands, "model_predictor", lambda model, level: lambda x: x * 0 + 128 / 255)
+        monkeypatch.setattr(tiling, "model_predictor", lambda model, level: lambda x: x * 0 + 128 / 255)
         assert rnan_tf("evaluate --task demosaic --data a.png --model M/demosaic.keras --json r.json")[0] == 0
         # Perfect: infinity, for which JSON has no number.
         assert json.loads(pathlib.Path("r.json").read_text())["mean"] == {"psnr": None, "ssim": 1.0}

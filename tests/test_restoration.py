@@ -164,7 +164,7 @@ class TestMosaics:
     @pytest.mark.parametrize("true, said", [("RGGB", "GRBG"), ("GRBG", "RGGB"), ("BGGR", "RGGB"), ("GBRG", "GRBG")])
     def test_a_wrong_pattern_is_noticed_where_it_can_be(self, true, said):
         photo = Photo(bayer(ramp(20, 20, np.uint8), true)[1], None, None, "PNG")
-        with pytest.raises(InputError, match=f"not a {said} mosaic.*--cfa"):
+        with pytest.raises(InputError, match=f"not a {said} mosaic.*the right cfa"):
             restore_photo(photo, TASKS["demosaic"], bilinear_demosaic, cfa=said)
 
     def test_a_photograph_is_no_mosaic(self):
@@ -172,7 +172,7 @@ class TestMosaics:
             restore_photo(random_photo(), TASKS["demosaic"], bilinear_demosaic)
 
     def test_unknown_pattern(self):
-        with pytest.raises(InputError, match="--cfa must be one of GRBG, RGGB, BGGR, GBRG; got XTRANS"):
+        with pytest.raises(InputError, match="cfa must be one of GRBG, RGGB, BGGR, GBRG; got XTRANS"):
             restore_photo(random_photo(channels=1), TASKS["demosaic"], bilinear_demosaic, cfa="XTRANS")
 
 

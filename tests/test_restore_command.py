@@ -1,17 +1,19 @@
 """The command `rnan-tf restore`: which photographs go where, and what is kept of them."""
 
+import io
 import os
 import pathlib
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from rnan_tf.cli import commands
 from rnan_tf.photos import photo as images
 from rnan_tf.photos.photo import read_photo
+from rnan_tf.restoring import loading
 from rnan_tf.restoring.loading import load_model
 from rnan_tf.tasks.degradations import CFA_PATTERNS
 from rnan_tf.tasks.task import TASKS
@@ -46,7 +48,7 @@ class TestRestore:
         assert similar(read_photo(target).pixels, RGB)
 
     def test_a_run_folder_as_model(self, rnan_tf, models, monkeypatch):
-        monkeypatch.setattr(commands, "load_model", load_model)
+        monkeypatch.setattr(loading, "load_model", load_model)
         os.mkdir("run")
         shutil.copy(models / "jpeg.keras", "run/best.keras")
         save("a.png")
@@ -171,3 +173,16 @@ def split(array):
     """(pixels, alpha) of an array of 1, 3 or 4 channels."""
     array = np.atleast_3d(array)
     return (array[..., :3], array[..., 3]) if array.shape[2] == 4 else (array, None)
+
+    @pytest.mark.parametrize("is_terminal", [True, False])
+    def test_a_bar_over_the_tiles_on_a_terminal(self, rnan_tf, monkeypatch, is_terminal):
+        save("a.png", np.tile(RGB, (2, 2, 1))[:40, :40])
+        stream = io.StringIO()
+        stream.isatty = lambda: is_terminal
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert rnan_tf("restore a.png -o b.png --model M/denoise.keras --level 30 --tile 16 --overlap 0")[0] == 0
+        assert ("/9 " in stream.getvalue()) == is_terminal
+
+    def test_a_strength_that_the_model_is_not_told_is_refused(self, refused):
+        save("a.png")
+        refused("restore a.png -o b.png --model M/jpeg.keras --level 30", 2, "is not told the JPEG quality")

@@ -7,7 +7,7 @@ import resource
 import numpy as np
 import pytest
 
-from rnan_tf.cli import commands
+from rnan_tf.restoring import restorer
 from tests.command_line import save
 
 
@@ -30,7 +30,7 @@ class TestWritingFails:
         """Ctrl-C in the second photograph: the first one is kept."""
         for name in ("a.png", "b.png", "c.png"):
             save(name)
-        restore_photo = commands.restore_photo
+        restore_photo = restorer.restore_photo
         calls = []
 
         def interrupted(*args, **kwargs):
@@ -39,7 +39,7 @@ class TestWritingFails:
                 raise KeyboardInterrupt
             return restore_photo(*args, **kwargs)
 
-        monkeypatch.setattr(commands, "restore_photo", interrupted)
+        monkeypatch.setattr(restorer, "restore_photo", interrupted)
         code, _, err = rnan_tf("restore a.png b.png c.png -o out --model M/jpeg.keras")
         assert (code, err, os.listdir("out")) == (130, ["error: interrupted"], ["a.png"])
 

@@ -1,5 +1,6 @@
 """What the commands of `rnan-tf` do. Each takes the parsed arguments and returns the exit code."""
 
+import contextlib
 import csv
 import io
 import json
@@ -17,12 +18,11 @@ from rnan_tf.network.cost import TILE, multiply_adds
 from rnan_tf.network.model import RNAN
 from rnan_tf.network.reference_checkpoints import load_reference
 from rnan_tf.photos.photo import EXTENSIONS, check_writable, list_images, read_photo, write_photo
-from rnan_tf.restoring.adapters import restore_photo
 from rnan_tf.restoring.evaluation import evaluate
 from rnan_tf.restoring.loading import load_model, save_model, trained_task
 from rnan_tf.restoring.presets import bundled_name, read_manifest
-from rnan_tf.restoring.runtimes import SUFFIXES, Artifact, load_artifact
-from rnan_tf.restoring.tiling import Tiling, model_predictor, self_ensemble
+from rnan_tf.restoring.restorer import Restorer
+from rnan_tf.restoring.tiling import Tiling
 from rnan_tf.tasks.clean_images import read_clean
 from rnan_tf.tasks.task import get_task
 
@@ -31,16 +31,18 @@ from rnan_tf.tasks.task import get_task
 
 def run_restore(args) -> int:
     """Restore photographs one after the other; a bad one does not keep the others from it."""
-    tiling = _asked_tiling(args)  # wrong use is reported before a model is loaded
+    _check_tiling(args)  # wrong use is reported before a model is loaded
     files = list_images(args.photos)
     targets = _targets(files, args.output)
     args.model = args.model or _bundled_for(args)
-    model = _open_model(args.model)
-    task, levels = trained_task(model, args.model, args.task)
-    tiling = _tiling(args, model, task, tiling, args.cfa)
-    is_open = model.conditional and args.level in (None, "auto")
-    estimate = task.estimate_level if is_open else None
-    level = _default_level(task, levels) if is_open else _level(args, task, levels)
+    restorer = Restorer.from_preset(args.model, args.task)
+    card, options = restorer.card, _tiling_options(args, restorer)
+    tile = restorer.tiling(**options).tile
+    estimates = card.conditional and args.level in (None, "auto")
+    level = None if estimates else _level(args, restorer)
+    blind = not card.conditional and card.strengths and card.strengths[0] < card.strengths[1]
+    if args.level and blind:
+        raise InputError(f"{args.model}: is not told the {restorer.task.level_name}; leave --level out")
     make_folder(targets[0].parent)
     failed = 0
     for number, (file, target) in enumerate(zip(files, targets, strict=True), 1):
@@ -48,18 +50,34 @@ def run_restore(args) -> int:
         try:
             photo = read_photo(file)
             check_writable(target, photo)
-            if estimate:
-                level = min(max(estimate(photo.pixels), levels[0]), levels[1])
-                print(f"{task.level_name} {level:.1f}, estimated")
-            predict = _predictor(args, model, task, level)
-            photo = restore_photo(photo, task, predict, model.scale, tiling, args.cfa, progress=True)
+            if estimates:
+                level = restorer.strength_for(photo.pixels)
+                if restorer.task.estimate_level:
+                    print(f"{restorer.task.level_name} {level:.1f}, estimated")
+            strength = {card.strength: level} if card.conditional else {}
+            with _bar() as progress:
+                photo = restorer(
+                    photo, self_ensemble=args.self_ensemble, cfa=args.cfa, progress=progress, **options, **strength
+                )
             write_photo(target, photo)
         except Exception as error:
-            _report(error, file, tiling.tile, alone=len(files) == 1)
+            _report(error, file, tile, alone=len(files) == 1)
             failed += 1
     if failed and len(files) > 1:
         print(f"error: {failed} of {len(files)} photographs could not be restored", file=sys.stderr)
     return 1 if failed else 0
+
+
+@contextlib.contextmanager
+def _bar():
+    """Yield a `progress` that shows a bar over the tiles, on a terminal."""
+    with tqdm(unit="tile", leave=False, disable=None) as bar:
+
+        def progress(done, total):
+            bar.total = total
+            bar.update()
+
+        yield progress
 
 
 def _bundled_for(args):
@@ -109,24 +127,14 @@ def _keep_inputs(outputs, inputs):
             raise InputError(f"{output} is an input and would be written over; name another place")
 
 
-def _level(args, task, levels):
+def _level(args, restorer):
     """Return the single level to work at."""
-    low, high = levels
+    task = restorer.task
     if args.level == "auto":
         raise InputError(f"{args.model}: is not told the level, which has not to be estimated; leave --level out")
     if args.level is None:
-        return _default_level(task, levels)
-    level = _single_level(args, task)
-    if not low <= level <= high:
-        trained = f"{low:g}" if low == high else f"{low:g} to {high:g}"
-        raise InputError(
-            f"{args.model}: trained for level {trained}, not {level:g}; give such a level or another model"
-        )
-    return level
-
-
-def _default_level(task, levels):
-    return min(max(task.default_level, levels[0]), levels[1])
+        return restorer.default_strength
+    return restorer.check_strength(_single_level(args, task))
 
 
 def _single_level(args, task):
@@ -136,28 +144,19 @@ def _single_level(args, task):
     return low
 
 
-def _open_model(source):
-    return load_artifact(source) if Path(source).suffix in SUFFIXES else load_model(source)
+def _check_tiling(args):
+    try:
+        Tiling(**{key: getattr(args, key) for key in ("tile", "overlap") if getattr(args, key) is not None})
+    except InputError as error:  # whose message begins with the argument's name
+        raise InputError(f"--{error}") from error
 
 
-def _asked_tiling(args):
-    return Tiling(**{key: getattr(args, key) for key in ("tile", "overlap") if getattr(args, key) is not None})
-
-
-def _tiling(args, model, task, asked, cfa="GRBG"):
-    """Return the tiling that was asked for, or the only one that an exported model takes."""
-    fixed = None
-    if isinstance(model, Artifact):
-        # A row and a column are put before mosaics of another phase, and before flipped ones.
-        fixed = model.tiling(margin=task.name == "demosaic" and (args.self_ensemble or cfa != "GRBG"))
-    if fixed and (args.tile or args.overlap) is not None:
+def _tiling_options(args, restorer):
+    """Return the tiles that were asked for, which an exported model of a fixed tile does not take."""
+    options = {"tile": args.tile, "overlap": args.overlap}
+    if restorer.card.tile is not None and any(value is not None for value in options.values()):
         raise InputError(f"{args.model}: its tiles have a fixed size; leave --tile and --overlap out")
-    return fixed or asked
-
-
-def _predictor(args, model, task, level):
-    predict = model.predictor(level / 255) if isinstance(model, Artifact) else model_predictor(model, level / 255)
-    return self_ensemble(predict, is_mosaic=task.name == "demosaic") if args.self_ensemble else predict
+    return options
 
 
 # === evaluate ===
@@ -165,7 +164,8 @@ def _predictor(args, model, task, level):
 
 def run_evaluate(args) -> int:
     """Measure a model, or the degraded input."""
-    tiling, task = _asked_tiling(args), get_task(args.task)
+    task = get_task(args.task)
+    _check_tiling(args)
     if args.subsampling:
         task = task.with_subsampling(args.subsampling)
     if args.self_ensemble and not args.model:
@@ -174,13 +174,12 @@ def run_evaluate(args) -> int:
     files = list_images(args.data)
     reports = [Path(path) for path in (args.json, args.csv) if path]
     _keep_inputs(reports, files)
-    predict = None
+    predict = tiling = None
     if args.model:
-        model = _open_model(args.model)
-        _, levels = trained_task(model, args.model, args.task)
-        tiling = _tiling(args, model, task, tiling)
-        level = _level(args, task, levels)
-        predict = _predictor(args, model, task, level)
+        restorer = Restorer.from_preset(args.model, args.task)
+        level = _level(args, restorer)
+        predict = restorer.predictor(level, args.self_ensemble)
+        tiling = restorer.tiling(**_tiling_options(args, restorer), margin=args.self_ensemble)
     for report in reports:
         make_folder(report.parent)
     bar = tqdm(files, unit="image", leave=False, disable=None)

@@ -16,7 +16,7 @@ from rnan_tf.restoring.runtimes import check_extra, make_metadata
 
 @command
 def main(argv: list[str] | None = None) -> int:
-    """Read the command line, export, onnx.verify, and print what was written."""
+    """Read the command line, export, verify, and print what was written."""
     args = _build_parser().parse_args(argv)
     target = Path(args.output)
     if target.suffix != ".onnx" or target.is_dir():

@@ -53,7 +53,7 @@ def _build_parser():
         "--output", required=True, metavar="DIR", help="folder of the served model; a new version is added to it"
     )
     parser.add_argument("--task", choices=TASK_NAMES, help="default: what the model was trained for")
-    parser.add_argument("--image", metavar="FILE", help="photograph to exporting.compare on (scikit-image's cat)")
+    parser.add_argument("--image", metavar="FILE", help="photograph to compare on (scikit-image's cat)")
     parser.add_argument(
         "--tile", type=int, default=128, metavar="N", help="a square's side, restored at a time (%(default)s)"
     )

@@ -8,7 +8,7 @@ from PIL import Image
 from rnan_tf.errors import InputError
 from rnan_tf.photos.photo import Photo
 from rnan_tf.photos.pixels import from_float, rgb_to_ycbcr, to_float, ycbcr_to_rgb
-from rnan_tf.restoring.tiling import Predictor, Tiling, restore
+from rnan_tf.restoring.tiling import Predictor, Progress, Tiling, restore
 from rnan_tf.tasks.degradations import CFA_PATTERNS
 from rnan_tf.tasks.task import Task
 
@@ -23,7 +23,7 @@ def restore_photo(
     scale: int = 1,
     tiling: Tiling | None = None,
     cfa: str = "GRBG",
-    progress: bool = False,
+    progress: Progress | None = None,
 ) -> Photo:
     """Restore a photograph.
 
@@ -38,7 +38,7 @@ def restore_photo(
         scale: how many times larger its output is.
         tiling: see `restore`.
         cfa: for `demosaic`, the colours at (0,0) (0,1) (1,0) (1,1).
-        progress: show a bar over the tiles.
+        progress: see `restore`.
 
     Returns:
         The restored photograph, in the bit depth and with the alpha and the ICC profile of `photo`.
@@ -64,12 +64,12 @@ def restore_photo(
 def _as_bayer(pixels, cfa):
     """Return the samples of a mosaic as a view with three equal channels."""
     if cfa not in _CFA_SHIFT:
-        raise InputError(f"--cfa must be one of {', '.join(CFA_PATTERNS)}; got {cfa}")
+        raise InputError(f"cfa must be one of {', '.join(CFA_PATTERNS)}; got {cfa}")
     if pixels.shape[2] == 3:
         for (y, x), sampled in zip(np.ndindex(2, 2), cfa, strict=True):
             if any(pixels[y::2, x::2, "RGB".index(color)].any() for color in set("RGB") - {sampled}):
                 raise InputError(
-                    f"not a {cfa} mosaic: pixels that its sensor does not sample are not zero; give the right --cfa, "
+                    f"not a {cfa} mosaic: pixels that its sensor does not sample are not zero; give the right cfa, "
                     "or the single-channel Bayer image"
                 )
         pixels = pixels.max(axis=2, keepdims=True)

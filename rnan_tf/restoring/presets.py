@@ -50,6 +50,25 @@ def bundled_path(name: str) -> Path | None:
     return path
 
 
+def list_presets() -> list[str]:
+    """Return the names of the trained networks that come with the package."""
+    return list(read_manifest())
+
+
+def preset_of(task: str) -> str:
+    """Return the name of the preset for a task.
+
+    Args:
+        task: such as "denoise" or "sr-x4".
+
+    Raises:
+        InputError: there is none.
+    """
+    if task not in list_presets():
+        raise InputError(f"no network called {task} is bundled ({', '.join(list_presets()) or 'none at all'})")
+    return task
+
+
 def bundled_name(task: Task, level: float) -> str:
     """Return the name of the bundled network for a task.
 

@@ -92,7 +92,7 @@ class Artifact:
         def predict(batch):
             height, width = batch.shape[1:3]
             if max(height, width) > tile:
-                raise InputError(f"{self.path}: takes tiles of up to {tile}x{tile}, not {height}x{width}; give --tile")
+                raise InputError(f"{self.path}: takes tiles of up to {tile}x{tile}, not {height}x{width}")
             padded = np.pad(batch, ((0, 0), (0, tile - height), (0, tile - width), (0, 0)), mode="reflect")
             restored = np.concatenate([self.run(image[None], level) for image in padded])
             return restored[:, : height * scale, : width * scale]

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from rnan_tf.errors import InputError
 from rnan_tf.photos.pixels import from_float, to_float
 
 # A predictor maps a batch (N, H, W, C) float32 in [0, 1] to (N, scale * H, scale * W, C) float32.
 Predictor = Callable[[np.ndarray], np.ndarray]
+
+Progress = Callable[[int, int], None]
 
 # Tiles begin and end at multiples of this, which keeps the phase of strides and of the mosaic.
 MULTIPLE = 4
@@ -36,10 +37,10 @@ class Tiling:
 
     def __post_init__(self):
         if self.tile < 16 or self.tile % MULTIPLE:
-            raise InputError(f"--tile must be a multiple of {MULTIPLE}, at least 16; got {self.tile}")
+            raise InputError(f"tile must be a multiple of {MULTIPLE}, at least 16; got {self.tile}")
         if not 0 <= self.overlap <= self.tile // 2 or self.overlap % MULTIPLE:
             raise InputError(
-                f"--overlap must be a multiple of {MULTIPLE}, from 0 to half the tile ({self.tile // 2}); "
+                f"overlap must be a multiple of {MULTIPLE}, from 0 to half the tile ({self.tile // 2}); "
                 f"got {self.overlap}"
             )
 
@@ -99,7 +100,11 @@ def self_ensemble(predict: Predictor, is_mosaic: bool = False) -> Predictor:
 
 
 def restore(
-    predict: Predictor, pixels: np.ndarray, scale: int = 1, tiling: Tiling | None = None, progress: bool = False
+    predict: Predictor,
+    pixels: np.ndarray,
+    scale: int = 1,
+    tiling: Tiling | None = None,
+    progress: Progress | None = None,
 ) -> np.ndarray:
     """Restore one image, a row of tiles at a time.
 
@@ -108,7 +113,7 @@ def restore(
         pixels: (H, W, C) uint8 or uint16, any size from 1x1 up.
         scale: how many times larger the predictor's output is.
         tiling: tile size and overlap; default `Tiling()`.
-        progress: show a bar over the tiles, on a terminal.
+        progress: called as progress(tiles done, tiles in all); what it raises ends the restoration.
 
     Returns:
         (scale * H, scale * W, C), the dtype of `pixels`. Besides it and the input, memory is a row of tiles.
@@ -118,19 +123,21 @@ def restore(
     rows, columns = _spans(height, tiling), _spans(width, tiling)
     result = np.empty((height * scale, width * scale, channels), pixels.dtype)
     band = np.zeros((rows[0].size * scale, columns[-1].stop * scale, channels), np.float32)
-    with tqdm(total=len(rows) * len(columns), unit="tile", leave=False, disable=None if progress else True) as bar:
-        for row, next_row in zip(rows, [*rows[1:], None], strict=True):
-            for column in columns:
-                tile = to_float(_cut(pixels, row, column))
-                output = predict(tile[None])[0]
-                weight = np.repeat(row.weights, scale)[:, None, None] * np.repeat(column.weights, scale)[:, None]
-                band[:, column.start * scale : column.stop * scale] += output * weight
-                bar.update()
-            # Rows above the next tiles are complete; the others are carried over.
-            done = (next_row.start if next_row else row.stop) - row.start
-            target = result[row.start * scale : (row.start + done) * scale]
-            target[:] = from_float(band[: len(target), : width * scale], pixels.dtype)
-            band = np.concatenate([band[done * scale :], np.zeros_like(band[: done * scale])])
+    done_tiles = 0
+    for row, next_row in zip(rows, [*rows[1:], None], strict=True):
+        for column in columns:
+            tile = to_float(_cut(pixels, row, column))
+            output = predict(tile[None])[0]
+            weight = np.repeat(row.weights, scale)[:, None, None] * np.repeat(column.weights, scale)[:, None]
+            band[:, column.start * scale : column.stop * scale] += output * weight
+            done_tiles += 1
+            if progress:
+                progress(done_tiles, len(rows) * len(columns))
+        # Rows above the next tiles are complete; the others are carried over.
+        done = (next_row.start if next_row else row.stop) - row.start
+        target = result[row.start * scale : (row.start + done) * scale]
+        target[:] = from_float(band[: len(target), : width * scale], pixels.dtype)
+        band = np.concatenate([band[done * scale :], np.zeros_like(band[: done * scale])])
     return result
 
 

@@ -59,7 +59,7 @@ def make_strategy(placement: Placement, batch_size: int) -> tf.distribute.Strate
     if placement.strategy == "multi-worker" and not workers:
         raise InputError(
             "--strategy multi-worker needs the environment variable TF_CONFIG with the cluster's addresses; "
-            "see the README's section on clusters"
+            "see docs/clusters.md"
         )
     if workers > 1:
         if placement.devices:
