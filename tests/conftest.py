@@ -11,7 +11,7 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-pytest.register_assert_rewrite("tests.image_samples")
+pytest.register_assert_rewrite("tests.helpers.image_samples")
 
 ROOT = Path(__file__).parents[1]
 
@@ -90,7 +90,7 @@ def models(tmp_path_factory):
 
     from rnan_tf.network.model import RNAN
     from rnan_tf.restoring.loading import save_model
-    from tests.command_line import MODELS
+    from tests.helpers.command_line import MODELS
 
     folder = tmp_path_factory.mktemp("models")
     keras.utils.set_random_seed(0)
@@ -161,7 +161,7 @@ def photos(tmp_path_factory):
     import numpy as np
     import skimage.data
 
-    from tests.patches import save
+    from tests.helpers.patches import save
 
     folder = tmp_path_factory.mktemp("photos")
     save(folder / "astronaut.png", skimage.data.astronaut()[:90, 180:260])
@@ -178,7 +178,7 @@ def maps(tmp_path_factory):
     """Images whose pixels say where they are: (y, x, 80 * number)."""
     import numpy as np
 
-    from tests.patches import MAP_SIZES, save
+    from tests.helpers.patches import MAP_SIZES, save
 
     folder = tmp_path_factory.mktemp("maps")
     for number, (height, width) in enumerate(MAP_SIZES):
@@ -193,7 +193,7 @@ def maps(tmp_path_factory):
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory):
     """Save a task's model as a SavedModel, once: (Keras model, folder, its signatures)."""
-    from tests.saved_models import export
+    from tests.helpers.saved_models import export
 
     return functools.cache(lambda name: export(name, tmp_path_factory.mktemp(name) / "1"))
 
@@ -202,7 +202,7 @@ def exported(tmp_path_factory):
 def demosaic():
     """(a small demosaicing network, its TFLite content with metadata, the same without)."""
     from rnan_tf.export.tflite import exporting as export_tflite
-    from tests.tflite_networks import LITE, TILE, random_model
+    from tests.helpers.tflite_networks import LITE, TILE, random_model
 
     model = random_model(**LITE)
     content = export_tflite.convert(model, TILE)

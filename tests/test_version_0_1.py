@@ -16,8 +16,8 @@ import pytest
 from rnan_tf.photos.photo import read_photo
 from rnan_tf.restoring import presets as bundled
 from rnan_tf.restoring.loading import load_model
-from tests.test_recovery import DRIVER, final_state
-from tests.version_0_1 import machine, serve
+from tests.helpers.version_0_1 import machine, serve
+from tests.training.test_recovery import DRIVER, final_state
 from training import bundle
 
 DATA = Path(__file__).parent / "data" / "version_0_1"
