@@ -1,7 +1,7 @@
 """What does each choice of rnan_lite's recipe give? `python benchmarks/ablation.py --data PHOTOGRAPHS`.
 
 Trains the same short run again with one change each, and prints the PSNR on the photographs that are held out of
---data, with the CPU time of a step. Finished runs are kept under --output: interrupted, it goes on where it was.
+--data, with the CPU time of a step. Finished runs are kept under --output: interrupted, it resumes.
 """
 
 import json
@@ -37,11 +37,13 @@ class Change:
         name: what the table calls it.
         arguments: of train.py, in addition.
         design: arguments of RNAN that replace the preset's.
+        share: of the steps, so that changes of the batch take about the same CPU time.
     """
 
     name: str
     arguments: tuple[str, ...] = ()
     design: tuple[tuple[str, object], ...] = ()
+    share: float = 1.0
 
     @property
     def folder(self) -> str:
@@ -53,8 +55,14 @@ CHANGES = {
     ("demosaic",): (
         Change("as it is"),
         Change("L2 loss", ("--loss", "l2")),
-        Change("rate 5e-4", ("--learning-rate", "5e-4")),
-        Change("rate 2e-3", ("--learning-rate", "2e-3")),
+        Change("Adam, rate 1e-3", ("--optimizer", "adam")),
+        Change("Adam, rate 2e-3", ("--optimizer", "adam", "--learning-rate", "2e-3")),
+        Change("rate 1e-3", ("--learning-rate", "1e-3")),
+        Change("rate 1.5e-3", ("--learning-rate", "1.5e-3")),
+        Change("rate 3e-3", ("--learning-rate", "3e-3")),
+        Change("warm-up over 10 steps", ("--warmup-steps", "10")),
+        Change("batch 16, 0.57 of the steps", ("--batch-size", "16"), share=0.57),
+        Change("batch 4, 1.7 times the steps", ("--batch-size", "4"), share=1.7),
         Change("rate halved in steps", ("--schedule", "step")),
         Change("32 patches of 24", ("--batch-size", "32", "--patch-size", "24")),
         Change("4 patches of 68", ("--batch-size", "4", "--patch-size", "68")),
@@ -87,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
         for change in changes:
             folder = args.output / task[0] / change.folder
             if not (folder / "result.json").exists():
-                flags = ["--model", "rnan_lite", "--data", *args.data, "--steps", str(args.steps)]
+                flags = ["--model", "rnan_lite", "--data", *args.data, "--steps", str(round(args.steps * change.share))]
                 flags += ["--batch-size", "8", "--precision", "bfloat16"]
                 result = train([*flags, "--task", *task, *change.arguments, "--run-dir", str(folder)], change.design)
                 write_atomically(folder / "result.json", json.dumps(result).encode())

@@ -2,7 +2,7 @@
 
 TEST_SETS is a folder with Kodak24/, CBSD68/, BSD68/, Classic5/, Set5/ and Set14/. Prints the table and writes
 docs/results.md. Every measurement goes into the network's entry of the manifest as soon as it is made: run again, it
-goes on where it was, and measures networks that were bundled since.
+resumes, and measures networks that were bundled since.
 """
 
 import sys

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
+from rnan_tf.cli import lint_tflite
 from rnan_tf.export.tflite import lint as tflite_lint
 from tests.helpers.tflite_networks import LITE, TILE, parsed, random_model
 
@@ -100,9 +101,9 @@ class TestLint:
         good, bad = tmp_path / "good.tflite", tmp_path / "bad.tflite"
         good.write_bytes(demosaic[1])
         bad.write_bytes(b"nothing at all")
-        assert tflite_lint.main([str(good)]) == 0
-        assert tflite_lint.main([str(good), str(bad)]) == 1
-        assert tflite_lint.main([str(tmp_path / "none.tflite")]) == 2
+        assert lint_tflite.main([str(good)]) == 0
+        assert lint_tflite.main([str(good), str(bad)]) == 1
+        assert lint_tflite.main([str(tmp_path / "none.tflite")]) == 2
         out, err = capsys.readouterr()
         assert "bad.tflite: not a TFLite file" in out
         assert err.splitlines() == ["error: 1 problems", f"error: {tmp_path / 'none.tflite'}: no such file"]

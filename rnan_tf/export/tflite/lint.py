@@ -1,36 +1,13 @@
-"""Check a .tflite file for what phones' accelerators cannot run: `python -m rnan_tf.export.tflite.lint FILE...`."""
+"""Check a .tflite file for what phones' accelerators cannot run."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
-from rnan_tf.cli.options import Parser
-from rnan_tf.errors import InputError, JobError, command
-from rnan_tf.restoring.runtimes import METADATA_NAME, check_extra
+from rnan_tf.restoring.runtimes import METADATA_NAME
 
 MAX_DIMENSIONS = 4
 # Control flow, and what the converter leaves behind where a size was not known.
 _FORBIDDEN = {"CALL", "CALL_ONCE", "IF", "WHILE", "SHAPE", "RANGE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 _FLOAT_OR_INT8 = {"FLOAT32", "FLOAT16", "INT8", "INT32"}
-
-
-@command
-def main(argv: list[str] | None = None) -> int:
-    """Print the problems of each file."""
-    parser = Parser(prog="tflite_lint.py", description=__doc__.split(":")[0])
-    parser.add_argument("files", nargs="+", metavar="FILE", type=Path)
-    files = parser.parse_args(argv).files
-    check_extra("tflite")
-    found = 0
-    for file in files:
-        if not file.is_file():
-            raise InputError(f"{file}: no such file")
-        problems = lint(file.read_bytes())
-        found += len(problems)
-        print("\n".join(f"{file}: {problem}" for problem in problems or ["no problem"]))
-    if found:
-        raise JobError(f"{found} problems")
-    return 0
 
 
 def lint(model: bytes) -> list[str]:
@@ -109,7 +86,3 @@ def _check_tensors(graph, schema) -> Iterator[str]:
 
 def _list(array):
     return [] if array is None else array
-
-
-if __name__ == "__main__":
-    sys.exit(main())
