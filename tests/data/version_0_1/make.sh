@@ -24,7 +24,7 @@ train '{}' --task denoise --level 0-75 --run-dir resumed
 import json
 from pathlib import Path
 from tests.test_recovery import final_state
-from tests.helpers.version_0_1 import machine
+from tests.version_0_1 import machine
 
 Path("resumed.json").write_text(json.dumps({"machine": machine(), **final_state(Path("resumed"))}, indent=1) + "\n")
 PYTHON
@@ -74,7 +74,7 @@ done
 "$python" - <<'PYTHON'
 from PIL import Image
 
-from tests.helpers.version_0_1 import serve
+from tests.version_0_1 import serve
 
 for name, level in (("denoise", 25), ("sr-x2", None)):
     Image.fromarray(serve(f"saved_models/{name}/1", f"inputs/{name}.png", level)).save(f"expected/{name}-saved_model.png")
