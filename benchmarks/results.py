@@ -150,7 +150,7 @@ def make_crops() -> None:
         if _entry(task, level) is None:
             continue
         clean = read_clean(photograph, task, level)[100:340, 120:440]
-        degraded = task.degraded(clean, (0, 0), level)
+        degraded = task.degrade(clean, (0, 0), level)
         predict = model_predictor(load_model(bundled_path(bundled_name(task, level))), level / 255)
         restored = restore(predict, degraded, task.scale(level))
         picture = np.ascontiguousarray(panel(task.baseline(degraded, level), restored, clean))

@@ -99,4 +99,4 @@ def _degraded_batches(task, scale, level):
         y, x = np.mgrid[: height * scale, : width * scale] / (7 * scale)
         waves = np.stack([0.5 + 0.4 * np.sin(y * (1 + i) + x) for i in range(task.channels)], axis=-1)
         clean = np.rint(waves * 255).astype(np.uint8)
-        yield np.stack([task.degraded(clean, (0, i), level) for i in range(count)]) / np.float32(255)
+        yield np.stack([task.degrade(clean, (0, i), level) for i in range(count)]) / np.float32(255)

@@ -91,7 +91,7 @@ def measure(model, source: Path, loaded, task: Task, level: float, files, tile: 
     cleans, tiling = [], Tiling(tile, fixed=True)
     for index, file in enumerate(tqdm(files, unit="image", leave=False, disable=None)):
         clean = read_clean(file, task, level)
-        degraded = task.degraded(clean, (0, index), level)
+        degraded = task.degrade(clean, (0, index), level)
         cleans.append(clean)
         for name, predict in predictors.items():
             outputs[name].append(restore(predict, degraded, model.scale, tiling))

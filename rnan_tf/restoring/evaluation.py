@@ -33,7 +33,7 @@ def evaluate(
     """
     protocol, rows = task.protocol(level), []
     for index, (name, clean) in enumerate(images):
-        degraded = task.degraded(clean, (seed, index), level)
+        degraded = task.degrade(clean, (seed, index), level)
         if predict is None:
             restored = task.baseline(degraded, level)
         else:

@@ -1,8 +1,8 @@
-"""Degradations: pure TensorFlow functions (image, seed, level) -> degraded image.
+"""Degradations: pure TensorFlow functions (clean image, seed, level) -> degraded image.
 
-Images are float32 in [0, 1], (H, W, C). The results hold 8-bit values (multiples of 1/255), as the reference's files
-do. The seed, two integers such as (seed, image index), alone decides about randomness: the same bytes come out eagerly
-and inside tf.data, in any order of execution.
+Images are uint8, 0 to 255, (H, W, C), as the reference's files are; an array will do for a tensor. The seed, two
+integers such as (seed, image index), alone decides about randomness: the same bytes come out eagerly and inside
+tf.data, in any order of execution.
 """
 
 import io
@@ -16,52 +16,42 @@ from PIL import Image
 CFA_PATTERNS = ("GRBG", "RGGB", "BGGR", "GBRG")
 
 
-def quantize(image: tf.Tensor) -> tf.Tensor:
-    """Round to 8-bit values and clip.
-
-    Args:
-        image: float32, any shape, range [0, 1] or beyond.
-
-    Returns:
-        The same shape, multiples of 1/255 in [0, 1].
-    """
-    return tf.clip_by_value(tf.round(image * 255.0), 0.0, 255.0) / 255.0
-
-
 def add_noise(image: tf.Tensor, seed, level) -> tf.Tensor:
-    """Add white Gaussian noise, then round and clip to 8 bit.
+    """Add white Gaussian noise, then round and clip.
 
     Args:
-        image: (H, W, C) float32 in [0, 1].
+        image: (H, W, C) uint8.
         seed: two integers.
         level: the noise's sigma on the 0-255 scale, a number or a scalar tensor.
 
     Returns:
-        (H, W, C) float32.
+        (H, W, C) uint8.
     """
     # The algorithm is named because the default may differ between devices.
     noise = tf.random.stateless_normal(tf.shape(image), seed, alg="philox")
-    return quantize(image + noise * (tf.cast(level, tf.float32) / 255.0))
+    # Added on the scale 0 to 1: the last bits decide which way a value next to .5 is rounded.
+    noisy = tf.cast(image, tf.float32) / 255.0 + noise * (tf.cast(level, tf.float32) / 255.0)
+    return tf.cast(tf.clip_by_value(tf.round(noisy * 255.0), 0.0, 255.0), tf.uint8)
 
 
 def mosaic(image: tf.Tensor, seed=None, level=None, pattern: str = "GRBG") -> tf.Tensor:
     """Keep at each pixel the colour that a Bayer sensor samples there and set the other two to zero.
 
     Args:
-        image: (H, W, 3) float32 in [0, 1].
+        image: (H, W, 3) uint8.
         seed: unused, nothing here is random.
         level: unused, a mosaic has no strength.
         pattern: the colours at (0,0) (0,1) (1,0) (1,1): "GRBG" (the reference), "RGGB", "BGGR" or "GBRG".
 
     Returns:
-        (H, W, 3) float32.
+        (H, W, 3) uint8.
 
     Raises:
         ValueError: unknown pattern.
     """
     if pattern not in CFA_PATTERNS:
         raise ValueError(f"Argument `pattern` must be one of {', '.join(CFA_PATTERNS)}. Received: {pattern!r}")
-    cell = np.eye(3, dtype="float32")[["RGB".index(color) for color in pattern]].reshape(2, 2, 3)
+    cell = np.eye(3, dtype="uint8")[["RGB".index(color) for color in pattern]].reshape(2, 2, 3)
     height, width = tf.unstack(tf.shape(image)[:2])
     mask = tf.tile(cell, [(height + 1) // 2, (width + 1) // 2, 1])[:height, :width]
     return image * mask
@@ -71,16 +61,15 @@ def compress_jpeg(image: tf.Tensor, seed, level) -> tf.Tensor:
     """Encode as baseline JPEG and decode, bit-exact with Pillow's `save(quality=level)` of a gray image.
 
     Args:
-        image: (H, W, 1) float32 in [0, 1], the luma plane.
+        image: (H, W, 1) uint8, the luma plane.
         seed: unused, nothing here is random.
         level: quality, 1 to 100, a number or a scalar integer tensor.
 
     Returns:
-        (H, W, 1) float32.
+        (H, W, 1) uint8.
     """
-    pixels = tf.cast(tf.round(image * 255.0), tf.uint8)
     # tf.image.adjust_jpeg_quality decodes with another inverse DCT and is off by one level on many pixels.
-    encoded = tf.raw_ops.EncodeJpegVariableQuality(images=pixels, quality=tf.cast(level, tf.int32))
+    encoded = tf.raw_ops.EncodeJpegVariableQuality(images=image, quality=tf.cast(level, tf.int32))
     return _decode_jpeg(encoded, image.shape)
 
 
@@ -88,24 +77,23 @@ def compress_color_jpeg(image: tf.Tensor, seed, level, subsampling: tuple[str, .
     """Encode as baseline JPEG and decode, bit-exact with Pillow's `save(quality=level, subsampling=...)`.
 
     Args:
-        image: (H, W, 3) float32 in [0, 1].
+        image: (H, W, 3) uint8.
         seed: two integers; they draw one of `subsampling`.
         level: quality, 1 to 100, a number or a scalar tensor that holds a whole one.
         subsampling: of the chroma, among `SUBSAMPLINGS`. "4:2:2" goes through Python, which a graph cannot take along
             to another process.
 
     Returns:
-        (H, W, 3) float32.
+        (H, W, 3) uint8.
     """
-    pixels = tf.cast(tf.round(image * 255.0), tf.uint8)
-    encoders = [partial(_ENCODERS[name], pixels, level) for name in subsampling]
+    encoders = [partial(_ENCODERS[name], image, level) for name in subsampling]
     drawn = tf.random.stateless_uniform((), seed, 0, len(encoders), tf.int32, alg="philox")
     return _decode_jpeg(tf.switch_case(drawn, encoders), image.shape)
 
 
 def _decode_jpeg(encoded, shape):
     decoded = tf.io.decode_jpeg(encoded, channels=shape[-1], dct_method="INTEGER_ACCURATE")
-    return tf.cast(tf.ensure_shape(decoded, shape), tf.float32) / 255.0
+    return tf.ensure_shape(decoded, shape)
 
 
 def _encode_420(pixels, quality):
@@ -137,12 +125,12 @@ def downscale(image: tf.Tensor, seed, level: int) -> tf.Tensor:
     """Shrink by MATLAB's bicubic `imresize`.
 
     Args:
-        image: (H, W, C) float32 in [0, 1], H and W static and multiples of `level`.
+        image: (H, W, C) uint8, H and W static and multiples of `level`.
         seed: unused, nothing here is random.
         level: the super-resolution scale, 2, 3 or 4.
 
     Returns:
-        (H / level, W / level, C) float32.
+        (H / level, W / level, C) uint8.
 
     Raises:
         ValueError: H or W is not a multiple of `level`.
@@ -156,12 +144,12 @@ def imresize(image: tf.Tensor, up: int = 1, down: int = 1) -> tf.Tensor:
     """Resize as MATLAB's `imresize(uint8_image, up / down)` does: bicubic, antialiased where it shrinks.
 
     Args:
-        image: (H, W, C) float32 in [0, 1], H and W static.
+        image: (H, W, C) uint8, H and W static.
         up: enlarges by this integer factor, or
         down: shrinks by this one; the size is rounded up.
 
     Returns:
-        (ceil(H * up / down), ceil(W * up / down), C) float32, rounded half up to 8 bit after each of the two passes.
+        (ceil(H * up / down), ceil(W * up / down), C) uint8, rounded half up after each of the two passes.
 
     Raises:
         ValueError: both factors are other than 1.
@@ -170,16 +158,14 @@ def imresize(image: tf.Tensor, up: int = 1, down: int = 1) -> tf.Tensor:
         raise ValueError(f"One of the arguments `up` and `down` must be 1. Received: up={up}, down={down}")
     # The weights are multiples of 1/unit, so sums of 8-bit values times integer weights are exact in float32.
     unit = 16.0 * max(up, down) ** 4
-    x = tf.round(image * 255.0)
     for _ in range(2):
-        size, others, channels = x.shape
+        size, others, channels = image.shape
         matrix = np.rint(_resize_matrix(size, up / down) * unit).astype("float32")
-        x = tf.matmul(matrix, tf.reshape(x, (size, others * channels)))
+        x = tf.matmul(matrix, tf.reshape(tf.cast(image, tf.float32), (size, others * channels)))
         x = tf.clip_by_value(tf.floor(x / unit + 0.5), 0.0, 255.0)
         # Bytes are transposed four times as fast as floats.
-        x = tf.transpose(tf.cast(tf.reshape(x, (-1, others, channels)), tf.uint8), (1, 0, 2))
-        x = tf.cast(x, tf.float32)
-    return x / 255.0
+        image = tf.transpose(tf.cast(tf.reshape(x, (-1, others, channels)), tf.uint8), (1, 0, 2))
+    return image
 
 
 def _resize_matrix(size, scale):

@@ -14,6 +14,11 @@ from rnan_tf.tasks import degradations
 from rnan_tf.tasks.metrics import Protocol
 
 
+def _rgb_to_jpeg_luma(pixels):
+    """The luma plane that JPEG's encoder makes of uint8 RGB."""
+    return np.rint(rgb_to_ycbcr(pixels / np.float32(255))[..., :1] * 255).astype(np.uint8)
+
+
 @dataclass(frozen=True)
 class Task:
     """A kind of restoration.
@@ -21,7 +26,7 @@ class Task:
     Attributes:
         name: as on the command line.
         channels: of the network's image, 3 (RGB) or 1.
-        degrade: (clean image, seed, level) -> degraded image, see `rnan_tf.tasks.degradations`.
+        degradation: (clean image, seed, level) -> degraded image, uint8 tensors, see `rnan_tf.tasks.degradations`.
         level_name: what the level counts; None for a task without levels.
         level_limits: lowest and highest level.
         default_level: used when none is given.
@@ -30,7 +35,10 @@ class Task:
         level_range: whether one model may be trained for a range of levels.
         conditional: whether such a model is told the level.
         estimate_level: pixels of a degraded photograph -> its level; None where nothing estimates it.
+        to_gray: (H, W, 3) uint8 -> (H, W, 1) uint8, for a task of one channel.
+        scales: whether the restored image is larger, by a factor that is the level.
         loss: "l1" or "l2", the paper's.
+        luma: whether only the luma is measured.
         ssim_window: see `Protocol`.
         blocking: whether PSNR-B is measured, which counts the edges of JPEG's blocks as errors.
         subsampled: whether the degradation is a codec with a choice of chroma subsamplings.
@@ -38,7 +46,7 @@ class Task:
 
     name: str
     channels: int
-    degrade: Callable
+    degradation: Callable
     level_name: str | None = None
     level_limits: tuple[int, int] = (0, 0)
     default_level: int = 0
@@ -47,20 +55,22 @@ class Task:
     level_range: bool = False
     conditional: bool = False
     estimate_level: Callable | None = None
+    to_gray: Callable = rgb_to_gray_8bit
+    scales: bool = False
     loss: str = "l2"
+    luma: bool = False
     ssim_window: str = "gaussian"
     blocking: bool = False
     subsampled: bool = False
 
     def scale(self, level: float) -> int:
         """Return how many times larger the restored image is: the level of `sr`, 1 for the others."""
-        return int(level) if self.name == "sr" else 1
+        return int(level) if self.scales else 1
 
     def protocol(self, level: float) -> Protocol:
         """Return how the paper's tables measure this task at a level."""
-        if self.name == "sr":
-            return Protocol(luma=True, border=self.scale(level))
-        return Protocol(ssim_window=self.ssim_window, blocking=self.blocking)
+        border = self.scale(level) if self.scales else 0
+        return Protocol(self.luma, border, self.ssim_window, self.blocking)
 
     def with_subsampling(self, *names: str) -> "Task":
         """Return this task with other chroma subsamplings, one of which is drawn for each image; without names itself.
@@ -75,7 +85,7 @@ class Task:
             return self
         if not self.subsampled:
             raise InputError(f"task {self.name} has no chroma subsampling; leave --subsampling out")
-        return replace(self, degrade=partial(self.degrade, subsampling=names))
+        return replace(self, degradation=partial(self.degradation, subsampling=names))
 
     def clean(self, pixels: np.ndarray, level: float) -> np.ndarray:
         """Turn a photograph into a clean image of this task.
@@ -93,9 +103,7 @@ class Task:
             return pixels
         if self.channels == 3:
             return np.repeat(pixels, 3, axis=2)
-        if self.name == "jpeg":
-            return np.rint(rgb_to_ycbcr(pixels / np.float32(255))[..., :1] * 255).astype(np.uint8)
-        return rgb_to_gray_8bit(pixels)
+        return self.to_gray(pixels)
 
     def parse_level(self, text: str | None) -> tuple[float, float]:
         """Read a level or a range of levels.
@@ -127,8 +135,8 @@ class Task:
             raise InputError(f"level {text!r} of task {self.name} ({self.level_name}) must be {form}")
         return values[0], values[-1]
 
-    def degraded(self, clean: np.ndarray, seed, level: float) -> np.ndarray:
-        """Degrade a clean 8-bit image.
+    def degrade(self, clean: np.ndarray, seed, level: float) -> np.ndarray:
+        """Degrade a clean image.
 
         Args:
             clean: (H, W, channels) uint8, cropped by `clean`.
@@ -141,21 +149,27 @@ class Task:
         level = int(level) if float(level).is_integer() else level
         # A GPU would multiply matrices in TensorFloat-32 and draw other noise in the last bits.
         with tf.device("CPU"):
-            image = self.degrade(tf.constant(clean / np.float32(255)), seed, level)
-        return np.rint(image.numpy() * 255).astype(np.uint8)
+            return self.degradation(clean, seed, level).numpy()
 
     def baseline(self, degraded: np.ndarray, level: float) -> np.ndarray:
-        """Return the degraded image at the clean one's size: enlarged bicubically for `sr`, itself for the others."""
+        """Return the degraded image at the clean one's size: enlarged bicubically for `sr`, itself for the others.
+
+        Args:
+            degraded: (H, W, channels) uint8.
+            level: a single level.
+
+        Returns:
+            (H * scale, W * scale, channels) uint8.
+        """
         scale = self.scale(level)
         if scale == 1:
             return degraded
         with tf.device("CPU"):
-            image = degradations.imresize(tf.constant(degraded / np.float32(255)), up=scale)
-        return np.rint(image.numpy() * 255).astype(np.uint8)
+            return degradations.imresize(degraded, up=scale).numpy()
 
 
 _NOISE = {
-    "degrade": degradations.add_noise,
+    "degradation": degradations.add_noise,
     "level_name": "noise sigma",
     "level_limits": (0, 75),
     "default_level": 50,
@@ -179,12 +193,19 @@ TASKS = {
     for task in (
         Task("denoise", channels=3, **_NOISE),
         Task("denoise-gray", channels=1, **_NOISE),
-        Task("demosaic", channels=3, degrade=degradations.mosaic),
-        Task("jpeg", channels=1, degrade=degradations.compress_jpeg, ssim_window="uniform", **_JPEG),
+        Task("demosaic", channels=3, degradation=degradations.mosaic),
+        Task(
+            "jpeg",
+            channels=1,
+            degradation=degradations.compress_jpeg,
+            to_gray=_rgb_to_jpeg_luma,
+            ssim_window="uniform",
+            **_JPEG,
+        ),
         Task(
             "jpeg-color",
             channels=3,
-            degrade=degradations.compress_color_jpeg,
+            degradation=degradations.compress_color_jpeg,
             conditional=True,
             subsampled=True,
             **_JPEG,
@@ -192,12 +213,14 @@ TASKS = {
         Task(
             "sr",
             channels=3,
-            degrade=degradations.downscale,
+            degradation=degradations.downscale,
             level_name="scale",
             level_limits=(2, 4),
             default_level=2,
             paper_levels=(2, 3, 4),
+            scales=True,
             loss="l1",
+            luma=True,
         ),
     )
 }

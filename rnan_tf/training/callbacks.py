@@ -91,7 +91,7 @@ class Validation(keras.callbacks.Callback):
         save_model(self.averaged, self.run_dir / "last.keras")
         write_curves(self.run_dir / "curves.png", self.progress.history)
         clean = self.images[0][1]
-        degraded = self.task.degraded(clean, (0, 0), self.level)
+        degraded = self.task.degrade(clean, (0, 0), self.level)
         restored = restore(predict, degraded, self.task.scale(self.level))
         picture = panel(self.task.baseline(degraded, self.level), restored, clean)
         write_atomically(self.run_dir / "panel.png", encode(picture, "PNG", None))

@@ -219,8 +219,7 @@ def _pair(patch, u, spec, number):
     if high > low:
         level = low + (tf.floor(u[4] * (high - low + 1)) if spec.task.whole_levels else u[4] * (high - low))
     seed = tf.cast(spec.seed, tf.int64) + 1, number
-    degraded = spec.task.degrade(tf.cast(clean, tf.float32) / 255.0, seed, level)
-    return tf.cast(tf.round(degraded * 255.0), tf.uint8), tf.cast(level, tf.float32), clean
+    return spec.task.degradation(clean, seed, level), tf.cast(level, tf.float32), clean
 
 
 def _as_floats(spec):

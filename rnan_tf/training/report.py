@@ -49,7 +49,7 @@ def closing_table(images: list[tuple[str, np.ndarray]], task: Task, level: float
     rows = [(names.get(task.name, "degraded input"), evaluate(images, task, level)["mean"]["psnr"])]
     if task.name == "demosaic":
         protocol = task.protocol(level)
-        scores = [score(bilinear_demosaic(task.degraded(clean, (0, 0), level)), clean, protocol) for _, clean in images]
+        scores = [score(bilinear_demosaic(task.degrade(clean, (0, 0), level)), clean, protocol) for _, clean in images]
         rows.append(("bilinear interpolation", float(np.mean([row["psnr"] for row in scores]))))
     rows.append(("model", restored_psnr))
     at = f", {task.level_name} {level:g}" if task.level_name else ""

@@ -38,7 +38,7 @@ def levels_for(name, batch):
 def pixels_for(name):
     """67x71 as the task's network takes it."""
     task = get_task(name)
-    return task.degraded(task.clean(PHOTO, 2), (1, 2), {"jpeg": 10, "sr": 1}.get(name, 20)) if name != "sr" else PHOTO
+    return task.degrade(task.clean(PHOTO, 2), (1, 2), {"jpeg": 10, "sr": 1}.get(name, 20)) if name != "sr" else PHOTO
 
 
 def as_file(pixels, file_format="PNG", **options):

@@ -40,7 +40,7 @@ def test_the_degraded_inputs_scores_are_scikit_images(name, level):
     task = TASKS[name]
     images = clean_images(task, level)
     result = evaluate(iter(images), task, level, seed=5)
-    degraded = [task.degraded(clean, (5, index), level) for index, (_, clean) in enumerate(images)]
+    degraded = [task.degrade(clean, (5, index), level) for index, (_, clean) in enumerate(images)]
     check(result, [skimage_scores(x, clean) for x, (_, clean) in zip(degraded, images, strict=True)])
 
 
@@ -101,7 +101,7 @@ def test_sr_is_measured_on_y_inside_the_border(scale):
     result = evaluate(images, task, scale)
     expected = []
     for _, clean in images:
-        enlarged = task.baseline(task.degraded(clean, (0, 0), scale), scale)
+        enlarged = task.baseline(task.degrade(clean, (0, 0), scale), scale)
         assert enlarged.shape == clean.shape
         y = [skimage.color.rgb2ycbcr(x)[scale:-scale, scale:-scale, :1] for x in (enlarged, clean)]
         expected.append(skimage_scores(*y))
@@ -139,7 +139,7 @@ def test_the_networks_output_is_measured():
     assert {max(shape[1:3]) for shape in seen} == {32}  # the tiling's
     expected = []
     for _, clean in images:
-        enlarged = task.degraded(clean, (0, 0), 2).repeat(2, axis=0).repeat(2, axis=1)
+        enlarged = task.degrade(clean, (0, 0), 2).repeat(2, axis=0).repeat(2, axis=1)
         expected.append(skimage_scores(*(skimage.color.rgb2ycbcr(x)[2:-2, 2:-2, :1] for x in (enlarged, clean))))
     check(result, expected, rel=1e-5)
 

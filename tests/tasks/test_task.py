@@ -152,12 +152,11 @@ def test_clean_for_sr_is_cropped_to_a_multiple(level, size, pixels):
 def test_degraded_images_are_8_bit_and_the_datas(name, level):
     task = TASKS[name]
     clean = task.clean(RGB, level)
-    degraded = task.degraded(clean, (3, 5), float(level))
+    degraded = task.degrade(clean, (3, 5), float(level))
     scale = task.scale(level)
     assert degraded.shape == (clean.shape[0] // scale, clean.shape[1] // scale, task.channels)
     assert degraded.dtype == np.uint8
-    image = tf.constant(clean / np.float32(255))
-    np.testing.assert_array_equal(degraded / np.float32(255), task.degrade(image, (3, 5), level))
+    np.testing.assert_array_equal(degraded, task.degradation(tf.constant(clean), (3, 5), level))
     assert psnr(task.baseline(degraded, level), clean) < 40
 
 
@@ -166,14 +165,14 @@ def test_harder_levels_are_worse(name):
     task = TASKS[name]
     levels = sorted(task.paper_levels, reverse=name.startswith("jpeg"))
     clean = task.clean(RGB[:96, :120], 1)
-    scores = [psnr(task.baseline(task.degraded(clean, (0, 0), level), level), clean) for level in levels]
+    scores = [psnr(task.baseline(task.degrade(clean, (0, 0), level), level), clean) for level in levels]
     assert scores == sorted(scores, reverse=True)
     assert np.diff(scores).max() < -0.5
 
 
 def test_noise_levels_may_be_fractions():
     clean = np.full((256, 256, 1), 128, np.uint8)
-    degraded = TASKS["denoise-gray"].degraded(clean, (0, 0), 12.5)
+    degraded = TASKS["denoise-gray"].degrade(clean, (0, 0), 12.5)
     assert degraded.std() == pytest.approx(12.5, rel=0.01)
 
 
@@ -222,7 +221,7 @@ def test_a_color_jpeg_is_420_unless_told_otherwise():
     ):
         buffer = io.BytesIO()
         Image.fromarray(RGB).save(buffer, "JPEG", quality=25, subsampling=subsampling)
-        np.testing.assert_array_equal(other.degraded(RGB, (1, 2), 25.0), np.asarray(Image.open(buffer)))
+        np.testing.assert_array_equal(other.degrade(RGB, (1, 2), 25.0), np.asarray(Image.open(buffer)))
 
 
 @pytest.mark.parametrize("name", [name for name in TASKS if name != "jpeg-color"])

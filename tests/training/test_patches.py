@@ -117,7 +117,7 @@ def test_batches(photos, name, level, cache_bytes):
             assert np.ptp(images) > 0.3
         if not is_random:
             for image, patch in zip(degraded, clean, strict=True):
-                expected = task.degraded(np.rint(patch * 255).astype(np.uint8), (0, 0), spec.level[0])
+                expected = task.degrade(np.rint(patch * 255).astype(np.uint8), (0, 0), spec.level[0])
                 np.testing.assert_array_equal(image, expected / np.float32(255))
 
 

@@ -68,7 +68,7 @@ def make_examples(graph: ServingGraph, pixels: np.ndarray, level: float) -> Exam
         raise InputError("--image must have 8 bits per channel")
     tile = graph.tiling.tile
     side = (tile + tile // 4 + 1) * graph.model.scale
-    degraded = graph.task.degraded(graph.task.clean(pixels[:side, :side], level), (0, 0), level)
+    degraded = graph.task.degrade(graph.task.clean(pixels[:side, :side], level), (0, 0), level)
     height, width = (min(size, tile) // 4 * 4 for size in degraded.shape[:2])
     if not height or not width:
         raise InputError("--image is too small; give a photograph of at least 16x16 pixels")

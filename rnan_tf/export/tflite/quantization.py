@@ -110,7 +110,7 @@ def cut_patches(files: Sequence[Path], task: Task, levels: tuple[float, float], 
     for number in range(count):
         clean = _crop(images[number % len(images)], size, ("random", "dark", "bright")[number % 3], rng)
         level = turns[number // 3 % len(turns)]
-        degraded = task.degraded(clean, (0, number), level)
+        degraded = task.degrade(clean, (0, number), level)
         patches.append(Patch(to_float(degraded)[None], clean, level))
     return patches
 
