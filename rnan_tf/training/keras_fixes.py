@@ -27,7 +27,9 @@ def fix_fit_of_several_workers() -> None:
     except (ImportError, AttributeError) as error:
         raise InputError(advice) from error
     if keras.__version__.rsplit(".", 1)[0] not in TESTED:
-        print(f"warning: {advice}, or see first whether `pytest tests/training/test_strategy.py` passes", file=sys.stderr)
+        print(
+            f"warning: {advice}, or see first whether `pytest tests/training/test_strategy.py` passes", file=sys.stderr
+        )
 
     def reduce_scalars(values, strategy, reduction):
         # Keras reduces over axis 0 of the metrics' results, which have none.
