@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from rnan_tf.errors import InputError
 from rnan_tf.photos.photo import ImageError
+from rnan_tf.tasks import clean_images
 from rnan_tf.tasks.clean_images import read_clean, read_images
 from rnan_tf.tasks.task import TASKS
-from rnan_tf.training import patches as data
 from rnan_tf.training.patches import PATCHES_PER_DECODE, patch_batches
 from tests.helpers.patches import CACHED, MODES, STREAMED, clean_patches, locate, save, spec_of, turned
 
@@ -26,7 +26,7 @@ def test_images_are_decoded_once_or_as_needed(photos, monkeypatch):
         reads.append(path)
         return read_clean(path, *args)
 
-    monkeypatch.setattr(data, "read_clean", counted)
+    monkeypatch.setattr(clean_images, "read_clean", counted)
     size = sum(read_clean(file, TASKS["denoise"]).nbytes for file in photos)
     dataset = patch_batches(photos, spec_of("denoise"), 4, cache_bytes=size)
     next(iter(dataset.skip(30)))
@@ -45,8 +45,9 @@ STREAM = """
 import json, os
 from pathlib import Path
 import numpy as np
-from rnan_tf.training import patches as data
+from rnan_tf.tasks import clean_images
 from rnan_tf.tasks.task import TASKS
+from rnan_tf.training import patches as data
 
 reads = 0
 
@@ -55,7 +56,7 @@ def read(path, task, level):
     reads += 1
     return np.full((2000, 2000, 3), reads, np.uint8)  # 12 MB
 
-data.read_clean, data.list_images = read, list
+clean_images.read_clean, clean_images.list_images = read, list
 FILES = [Path(f"{number}.png") for number in range(50)]
 
 def megabytes():
