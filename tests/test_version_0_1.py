@@ -111,7 +111,8 @@ def test_the_run_goes_on_to_what_it_ended_with(run_dir, resumed, same_machine):
     if same_machine:
         for name in ("checkpoint", "best.keras", "last.keras"):
             assert values(state[name]) == values(resumed[name]), name
-        assert state["progress"].items() <= resumed["progress"].items()
+        expected = {key: value for key, value in resumed["progress"].items() if key != "history"}
+        assert {key: state["progress"][key] for key in expected} == expected
 
 
 def test_the_run_is_refused_to_another_configuration(run_dir):
@@ -128,7 +129,8 @@ def test_the_run_is_bundled(run_dir, tmp_path, monkeypatch, capsys):
     assert (entry["task"], entry["level"], entry["data"], entry["validation_level"]) == ("denoise", [0, 75], [], 50)
     assert entry["commands"] == [
         "python training/train.py --task denoise --level 0-75 --model rnan_lite --steps 12 --batch-size 2 "
-        "--patch-size 16 --learning-rate 0.001 --schedule cosine --loss l1 --validate-every 3 --run-dir runs/run"
+        "--patch-size 16 --optimizer adam --learning-rate 0.001 --schedule cosine --loss l1 --clipnorm 1.0 "
+        "--validate-every 3 --run-dir runs/run"  # to repeat it today, what were the defaults must be named
     ]
     assert entry["code"] == "2758090"
     best = json.loads((run_dir / "checkpoints" / "step-000000007" / "progress.json").read_text())["best"]

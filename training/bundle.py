@@ -24,7 +24,7 @@ from rnan_tf.restoring.evaluation import evaluate
 from rnan_tf.restoring.loading import load_model, save_model, trained_task
 from rnan_tf.restoring.tiling import model_predictor
 from rnan_tf.tasks.clean_images import read_images
-from rnan_tf.training.config import TrainConfig
+from rnan_tf.training.config import OLDER_RUNS, TrainConfig
 from rnan_tf.training.split import training_files
 
 # What float16 storage may cost on the validation photographs, dB.
@@ -82,7 +82,7 @@ def read_config(run_dir: Path) -> TrainConfig:
         InputError: its folder or configuration is missing.
     """
     try:
-        return TrainConfig(**json.loads((run_dir / "config.json").read_text()))
+        return TrainConfig(**{**OLDER_RUNS, **json.loads((run_dir / "config.json").read_text())})
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{run_dir}: no run with a readable config.json ({error})") from error
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from rnan_tf.cli.options import asked_tiling
 from rnan_tf.errors import InputError, JobError, is_out_of_memory
 from rnan_tf.files import make_folder, write_atomically
 from rnan_tf.network.cost import TILE, multiply_adds
@@ -22,7 +23,6 @@ from rnan_tf.restoring.evaluation import evaluate
 from rnan_tf.restoring.loading import load_model, save_model, trained_task
 from rnan_tf.restoring.presets import bundled_name, read_manifest
 from rnan_tf.restoring.restorer import Restorer
-from rnan_tf.restoring.tiling import Tiling
 from rnan_tf.tasks.clean_images import read_clean
 from rnan_tf.tasks.task import get_task
 
@@ -31,7 +31,7 @@ from rnan_tf.tasks.task import get_task
 
 def run_restore(args) -> int:
     """Restore photographs one after the other; a bad one does not keep the others from it."""
-    _check_tiling(args)  # wrong use is reported before a model is loaded
+    asked_tiling(tile=args.tile, overlap=args.overlap)  # wrong use is reported before a model is loaded
     files = list_images(args.photos)
     targets = _targets(files, args.output)
     args.model = args.model or _bundled_for(args)
@@ -144,13 +144,6 @@ def _single_level(args, task):
     return low
 
 
-def _check_tiling(args):
-    try:
-        Tiling(**{key: getattr(args, key) for key in ("tile", "overlap") if getattr(args, key) is not None})
-    except InputError as error:  # whose message begins with the argument's name
-        raise InputError(f"--{error}") from error
-
-
 def _tiling_options(args, restorer):
     """Return the tiles that were asked for, which an exported model of a fixed tile does not take."""
     options = {"tile": args.tile, "overlap": args.overlap}
@@ -165,7 +158,7 @@ def _tiling_options(args, restorer):
 def run_evaluate(args) -> int:
     """Measure a model, or the degraded input."""
     task = get_task(args.task)
-    _check_tiling(args)
+    asked_tiling(tile=args.tile, overlap=args.overlap)
     if args.subsampling:
         task = task.with_subsampling(args.subsampling)
     if args.self_ensemble and not args.model:

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from rnan_tf.cli.options import TASK_NAMES, Parser
+from rnan_tf.cli.options import TASK_NAMES, Parser, asked_tiling
 from rnan_tf.errors import InputError, JobError, command
 from rnan_tf.export.saved_model import exporting
 from rnan_tf.export.saved_model.graph import ServingGraph
 from rnan_tf.files import make_folder, replacing
 from rnan_tf.photos.photo import read_photo
 from rnan_tf.restoring.loading import load_model, trained_task
-from rnan_tf.restoring.tiling import Tiling
 
 
 @command
@@ -23,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _build_parser().parse_args(argv)
     if args.max_pixels < 1:
         raise InputError(f"--max-pixels must be at least 1; got {args.max_pixels}")
-    tiling = Tiling(args.tile, args.overlap)
+    tiling = asked_tiling(tile=args.tile, overlap=args.overlap)
     apis = exporting.serving_apis()
     folder = Path(args.output)
     target = folder / str(exporting.next_version(folder))

@@ -6,7 +6,7 @@ Writes DIR/TASK-VARIANT.tflite and DIR/tflite.md, what they cost. Before a file 
 
 from pathlib import Path
 
-from rnan_tf.cli.options import TASK_NAMES, Parser
+from rnan_tf.cli.options import TASK_NAMES, Parser, asked_tiling
 from rnan_tf.errors import command
 from rnan_tf.export.tflite import exporting, quantization
 from rnan_tf.export.tflite.quantization import cut_patches, quantize
@@ -14,7 +14,6 @@ from rnan_tf.files import make_folder, replacing, write_atomically
 from rnan_tf.photos.photo import list_images
 from rnan_tf.restoring.loading import load_model, trained_task
 from rnan_tf.restoring.runtimes import check_extra, make_metadata
-from rnan_tf.restoring.tiling import Tiling
 
 
 @command
@@ -26,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     exporting.check_folder(folder)
     files = list_images([args.calibration]) if args.calibration else exporting.default_photographs()
     model = load_model(args.model)
-    tiling = Tiling(exporting.default_tile(model) if args.tile is None else args.tile, args.overlap)
+    tiling = asked_tiling(tile=exporting.default_tile(model) if args.tile is None else args.tile, overlap=args.overlap)
     task, levels = trained_task(model, args.model, args.task)
     patches = cut_patches(files, task, levels, tiling.tile, exporting.PATCHES)
     metadata = make_metadata(model, task, levels, tiling)

@@ -1,8 +1,9 @@
-"""What the commands' parsers share. Nothing here imports TensorFlow, so that --help is quick."""
+"""What the commands share. Nothing here imports TensorFlow, so that --help is quick."""
 
 import argparse
 
 from rnan_tf.errors import InputError
+from rnan_tf.restoring.tiling import Tiling
 
 TASK_NAMES = ("denoise", "denoise-gray", "demosaic", "jpeg", "jpeg-color", "sr")
 CFA_NAMES = ("GRBG", "RGGB", "BGGR", "GBRG")
@@ -25,3 +26,15 @@ def add_tiling(parser: Parser) -> None:
     parser.add_argument(
         "--overlap", type=int, metavar="N", help="pixels that neighbouring tiles share (16; .tflite: the model's own)"
     )
+
+
+def asked_tiling(**sizes: int | None) -> Tiling:
+    """Return the tiling of `--tile` and `--overlap`; None takes the default.
+
+    Raises:
+        InputError: a size is out of its range.
+    """
+    try:
+        return Tiling(**{name: size for name, size in sizes.items() if size is not None})
+    except InputError as error:  # whose message begins with the argument's name
+        raise InputError(f"--{error}") from error
