@@ -1,9 +1,12 @@
 """What the commands share. Nothing here imports TensorFlow, so that --help is quick."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from rnan_tf.errors import InputError
-from rnan_tf.restoring.tiling import Tiling
+
+if TYPE_CHECKING:
+    from rnan_tf.restoring.tiling import Tiling
 
 TASK_NAMES = ("denoise", "denoise-gray", "demosaic", "jpeg", "jpeg-color", "sr")
 CFA_NAMES = ("GRBG", "RGGB", "BGGR", "GBRG")
@@ -28,12 +31,14 @@ def add_tiling(parser: Parser) -> None:
     )
 
 
-def asked_tiling(**sizes: int | None) -> Tiling:
+def asked_tiling(**sizes: int | None) -> "Tiling":
     """Return the tiling of `--tile` and `--overlap`; None takes the default.
 
     Raises:
         InputError: a size is out of its range.
     """
+    from rnan_tf.restoring.tiling import Tiling  # here, as numpy is slow to import
+
     try:
         return Tiling(**{name: size for name, size in sizes.items() if size is not None})
     except InputError as error:  # whose message begins with the argument's name
