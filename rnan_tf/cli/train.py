@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from rnan_tf.cli.options import Parser
 from rnan_tf.errors import command
+from rnan_tf.restoring.runtimes import check_extra
 from rnan_tf.training.config import TrainConfig, default_model
 from rnan_tf.training.run import Run
 from rnan_tf.training.strategy import STRATEGIES, Placement, is_chief, make_strategy, naming_lost_workers
@@ -19,6 +20,7 @@ from rnan_tf.training.strategy import STRATEGIES, Placement, is_chief, make_stra
 def main(argv: list[str] | None = None) -> int:
     """Read the command line, train, and print the closing table."""
     asked, placement, run_dir = parse_arguments(argv)
+    check_extra("train")  # the curves are drawn only at the first validation
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
     run_dir = run_dir or Path("runs") / f"{asked.task}-{asked.model or default_model(has_gpu)}"
     config = asked.resolved(has_gpu, run_dir)

@@ -149,12 +149,16 @@ def check_extra(extra: str) -> None:
     """Check that the packages of an extra can be imported.
 
     Args:
-        extra: "tflite" or "onnx".
+        extra: "tflite", "onnx" or "train".
 
     Raises:
         InputError: one is missing.
     """
-    modules = {"tflite": ("ai_edge_litert", "ai_edge_quantizer"), "onnx": ("onnx", "onnxruntime", "tf2onnx")}[extra]
+    modules = {
+        "tflite": ("ai_edge_litert", "ai_edge_quantizer"),
+        "onnx": ("onnx", "onnxruntime", "tf2onnx"),
+        "train": ("matplotlib", "tensorboard"),
+    }[extra]
     missing = [name for name in modules if not importlib.util.find_spec(name)]
     if missing:
         raise InputError(f"{', '.join(missing)} not installed: pip install 'rnan-tf[{extra}]'")

@@ -1,5 +1,6 @@
 """training.train end to end, on a corner of a real photograph, with the smallest patches that show everything."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -235,3 +236,11 @@ def test_the_step_schedule_rises_then_halves():
     schedule = WarmupThenHalve(1.0, warmup_steps=4, halve_every=10)
     assert [float(schedule(step)) for step in (0, 1, 3, 9, 10, 25)] == [0.25, 0.5, 1, 1, 0.5, 0.25]
     assert schedule.get_config() == WarmupThenHalve.from_config(schedule.get_config()).get_config()
+
+
+def test_a_missing_extra_is_one_line_before_anything_is_done(photographs, tmp_path, monkeypatch, capsys):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name))
+    assert train(photographs, tmp_path / "run", "--steps", "1") == 2
+    assert capsys.readouterr().err == "error: matplotlib not installed: pip install 'rnan-tf[train]'\n"
+    assert not (tmp_path / "run").exists()
