@@ -7,7 +7,7 @@ Trains the same short run again with one change each, and prints the PSNR on the
 import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -22,9 +22,8 @@ from rnan_tf.cli.options import Parser
 from rnan_tf.cli.train import parse_arguments
 from rnan_tf.errors import command
 from rnan_tf.files import write_atomically
-from rnan_tf.network import variants as presets
-from rnan_tf.restoring.evaluation import evaluate
-from rnan_tf.restoring.tiling import model_predictor
+from rnan_tf.restoring.evaluation import evaluate, mean_scores
+from rnan_tf.restoring.runtimes.keras import KerasRuntime
 from rnan_tf.training.run import Run
 from rnan_tf.training.strategy import make_strategy
 
@@ -73,7 +72,7 @@ CHANGES = {
         Change("6 blocks", design=(("num_blocks", 6),)),
         Change("full resolution, patches of 24", ("--patch-size", "24"), (("space_to_depth", 1),)),
     ),
-    ("sr", "--level", "2"): (
+    ("sr-x2",): (
         Change("as it is"),
         Change("half resolution, patches of 48", ("--patch-size", "48"), (("space_to_depth", 2),)),
         Change("the paper's tail", design=(("subpixel_tail", False),)),
@@ -95,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
         for change in changes:
             folder = args.output / task[0] / change.folder
             if not (folder / "result.json").exists():
-                flags = ["--model", "rnan_lite", "--data", *args.data, "--steps", str(round(args.steps * change.share))]
+                flags = ["--data", *args.data, "--steps", str(round(args.steps * change.share))]
                 flags += ["--batch-size", "8", "--precision", "bfloat16"]
                 result = train([*flags, "--task", *task, *change.arguments, "--run-dir", str(folder)], change.design)
                 write_atomically(folder / "result.json", json.dumps(result).encode())
@@ -126,21 +125,15 @@ def train(arguments: list[str], design: tuple) -> dict:
         InputError: the photographs or the arguments do not fit.
     """
     asked, placement, run_dir = parse_arguments(arguments)
-    config = asked.resolved(has_gpu=False)
-    originals = {name: getattr(presets, name)["rnan_lite"] for name in ("VARIANTS", "SUPER_RESOLUTION")}
-    try:
-        for name, original in originals.items():
-            getattr(presets, name)["rnan_lite"] = {**original, **dict(design)}
-        run = Run(config, run_dir, make_strategy(placement, config.batch_size))
-    finally:
-        for name, original in originals.items():
-            getattr(presets, name)["rnan_lite"] = original
+    config = replace(asked, network=dict(design)).resolved(has_gpu=False)
+    run = Run(config, run_dir, make_strategy(placement, config.batch_size))
     start, first = time.process_time(), run.progress.step
     if stopped := run.train():
         sys.exit(128 + stopped)
     milliseconds = 1000 * (time.process_time() - start) / max(config.steps - first, 1)
     last = run.model.rebuild(dtype="float32")
-    score = evaluate(run.images, run.task, run.level, model_predictor(last, run.level / 255))["mean"]["psnr"]
+    found = evaluate(run.images, run.task, run.strength, KerasRuntime(last).at(run.strength))
+    score = mean_scores(image.scores for image in found)["psnr"]
     result = {
         "parameters": last.count_params(),
         "milliseconds": milliseconds,

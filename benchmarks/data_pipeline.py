@@ -25,9 +25,9 @@ CASES = (
     ("demosaic", None),
     ("jpeg", "10"),
     ("jpeg", "5-60"),
-    ("sr", "2"),
+    ("sr-x2", None),
     ("sr", "3"),
-    ("sr", "4"),
+    ("sr-x4", None),
 )
 
 
@@ -54,11 +54,11 @@ def main() -> None:
     args = parser.parse_args()
     files = list_images(args.data) if args.data else demo_photographs()[0]
     print(f"degraded patches of {args.patch_size}x{args.patch_size}, {os.cpu_count()} cores")
-    for name, level in CASES:
+    for name, strength in CASES:
         task = TASKS[name]
-        spec = PatchSpec(task, task.parse_level(level), args.patch_size, seed=0)
+        spec = PatchSpec(task, task.strength.parse(strength) if task.strength else (0, 0), args.patch_size, seed=0)
         rate = patches_per_second(spec, files, args.batch_size, args.steps)
-        print(f"{name:13s} level {level or '-':5s} {rate:8.0f} patches/s", flush=True)
+        print(f"{name:13s} strength {strength or '-':5s} {rate:8.0f} patches/s", flush=True)
 
 
 if __name__ == "__main__":

@@ -28,14 +28,14 @@ STRIPS = {
         SKIMAGE / "hubble_deep_field.jpg",
         (360, 520),
         (320, 480),
-        ("--task denoise", "--task denoise --level 10"),
+        ("--task denoise", "--task denoise --sigma 10"),
     ),
-    "rocket": (SKIMAGE / "rocket.jpg", (280, 420), (280, 440), ("--task denoise", "--task denoise --level 10")),
+    "rocket": (SKIMAGE / "rocket.jpg", (280, 420), (280, 440), ("--task denoise", "--task denoise --sigma 10")),
     "hopper": (
         Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg",
         (150, 350),
         (140, 340),
-        ("--task jpeg", "--task denoise --level 15"),
+        ("--task jpeg", "--task denoise --sigma 15"),
     ),
 }
 ENLARGED = 2

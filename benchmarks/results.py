@@ -24,16 +24,15 @@ from rnan_tf.cli.options import Parser
 from rnan_tf.errors import InputError, command
 from rnan_tf.files import write_atomically
 from rnan_tf.photos.photo import Photo, list_images, write_photo
-from rnan_tf.restoring.evaluation import evaluate
-from rnan_tf.restoring.loading import load_model
-from rnan_tf.restoring.presets import bundled_name, bundled_path, read_manifest, write_manifest
-from rnan_tf.restoring.tiling import model_predictor, restore, self_ensemble
+from rnan_tf.restoring.evaluation import evaluate, mean_scores
+from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.tasks.clean_images import read_clean
-from rnan_tf.tasks.task import get_task
+from rnan_tf.tasks.metrics import score
 from rnan_tf.training.report import panel
+from rnan_tf.weights import read_manifest, write_manifest
 
 PAGE = ROOT / "docs" / "results.md"
-# (task, test set) -> {level: (the paper's RNAN, then the rivals that it prints)}; PSNR, dB.
+# (task, test set) -> {strength, 0 without: (the paper's RNAN, then the rivals that it prints)}; PSNR, dB.
 PUBLISHED = {
     ("denoise", "Kodak24"): {
         10: ("37.24", "DnCNN 36.98, CBM3D 36.57"),
@@ -61,11 +60,15 @@ PUBLISHED = {
         30: ("33.38", "DnCNN 32.91, ARCNN 32.52"),
         40: ("34.27", "DnCNN 33.77, ARCNN 33.34"),
     },
-    ("sr", "Set5"): {2: ("38.17", "EDSR 38.11"), 3: ("", ""), 4: ("32.49", "EDSR 32.46")},
-    ("sr", "Set14"): {2: ("33.87", "EDSR 33.92"), 3: ("", ""), 4: ("28.83", "EDSR 28.80")},
+    ("sr-x2", "Set5"): {0: ("38.17", "EDSR 38.11")},
+    ("sr-x2", "Set14"): {0: ("33.87", "EDSR 33.92")},
+    ("sr-x3", "Set5"): {0: ("", "")},
+    ("sr-x3", "Set14"): {0: ("", "")},
+    ("sr-x4", "Set5"): {0: ("32.49", "EDSR 32.46")},
+    ("sr-x4", "Set14"): {0: ("28.83", "EDSR 28.80")},
 }
 # What the page's crops are of: photographs of scikit-image, which no network was trained on.
-CROPS = (("denoise", 30), ("denoise-gray", 30), ("demosaic", 0), ("jpeg", 10), ("sr", 2), ("sr", 4))
+CROPS = (("denoise", 30), ("denoise-gray", 30), ("demosaic", 0), ("jpeg", 10), ("sr-x2", 0), ("sr-x4", 0))
 CROP_PHOTOGRAPH = "coffee.png"
 
 
@@ -81,10 +84,10 @@ def main(argv: list[str] | None = None) -> int:
     ensembles = args.self_ensemble if args.self_ensemble is not None else []
     every_set = args.self_ensemble == []
     for use_ensemble in (False, True):
-        for (task, test_set), levels in PUBLISHED.items():
+        for (task, test_set), strengths in PUBLISHED.items():
             if not use_ensemble or every_set or test_set in ensembles:
-                for level in levels:
-                    measure(task, test_set, level, use_ensemble, args.data)
+                for strength in strengths:
+                    measure(task, test_set, strength, use_ensemble, args.data)
     make_crops()
     page = as_page()
     write_atomically(PAGE, page.encode())
@@ -92,73 +95,64 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def measure(task_name: str, test_set: str, level: int, use_ensemble: bool, data: Path) -> None:
-    """Measure a network on a test set, if there is one and it has not been measured; write the manifest.
+def measure(task_name: str, test_set: str, strength: int, use_ensemble: bool, data: Path) -> None:
+    """Measure a preset on a test set, if there is one and it has not been measured; write the manifest.
 
     Args:
         task_name: the task.
         test_set: the folder's name.
-        level: the level.
+        strength: in the user's unit.
         use_ensemble: whether to average over turns and flips.
         data: the folder that holds the test sets.
 
     Raises:
         InputError: a test set is missing.
     """
-    task = get_task(task_name)
-    entry = _entry(task, level)
-    if entry is None or key(test_set, level, use_ensemble) in entry.get("test", {}):
+    entry = read_manifest().get(task_name)
+    if entry is None or key(test_set, strength, use_ensemble) in entry.get("test", {}):
         return
     if not (data / test_set).is_dir():
         raise InputError(f"{data / test_set}: no such test set")
-    files = list_images([data / test_set])
-    predict = model_predictor(load_model(bundled_path(bundled_name(task, level))), level / 255)
-    predict = self_ensemble(predict, is_mosaic=task_name == "demosaic") if use_ensemble else predict
-    start = time.perf_counter()
-    name = f"{task_name} {level or ''} {test_set}{' self-ensemble' if use_ensemble else ''}"
-    images = ((file.name, read_clean(file, task, level)) for file in tqdm(files, desc=name, unit="image", leave=False))
-    mean = evaluate(images, task, level, predict)["mean"]
-    degraded = evaluate(((file.name, read_clean(file, task, level)) for file in files), task, level)["mean"]
+    restorer = Restorer.from_preset(task_name)
+    task, start = restorer.task, time.perf_counter()
+    name = f"{task_name} {strength or ''} {test_set}{' self-ensemble' if use_ensemble else ''}"
+    files = tqdm(list_images([data / test_set]), desc=name, unit="image", leave=False)
+    images = ((file.name, read_clean(file, task)) for file in files)
+    scores, inputs = [], []
+    for image in evaluate(images, task, strength, restorer.predictor(strength, use_ensemble)):
+        scores.append(image.scores)
+        inputs.append(score(task.baseline(image.degraded), image.clean, task.scoring))
     result = {
-        **{metric: round(value, 4) for metric, value in mean.items()},
-        "input_psnr": round(degraded["psnr"], 4),
+        **{metric: round(value, 4) for metric, value in mean_scores(scores).items()},
+        "input_psnr": round(mean_scores(inputs)["psnr"], 4),
         "seconds": round(time.perf_counter() - start, 1),
     }
     manifest = read_manifest()
-    manifest[bundled_name(task, level)].setdefault("test", {})[key(test_set, level, use_ensemble)] = result
+    manifest[task_name].setdefault("test", {})[key(test_set, strength, use_ensemble)] = result
     write_manifest(manifest)
 
 
-def key(test_set: str, level: int, use_ensemble: bool) -> str:
+def key(test_set: str, strength: int, use_ensemble: bool) -> str:
     """Return what a measurement is stored under."""
-    return f"{test_set}{f' {level}' if level else ''}{' self-ensemble' if use_ensemble else ''}"
-
-
-def _entry(task, level):
-    """Return the manifest's entry of the network for a task, or None if none is bundled."""
-    try:
-        return read_manifest()[bundled_name(task, level)]
-    except InputError:
-        return None
+    return f"{test_set}{f' {strength}' if strength else ''}{' self-ensemble' if use_ensemble else ''}"
 
 
 def make_crops() -> None:
     """Write before/after/truth pictures into docs/images."""
     photograph = Path(skimage.data.__file__).parent / CROP_PHOTOGRAPH
-    for task_name, level in CROPS:
-        task = get_task(task_name)
-        if _entry(task, level) is None:
+    for task_name, strength in CROPS:
+        if task_name not in read_manifest():
             continue
-        clean = read_clean(photograph, task, level)[100:340, 120:440]
-        degraded = task.degrade(clean, (0, 0), level)
-        predict = model_predictor(load_model(bundled_path(bundled_name(task, level))), level / 255)
-        restored = restore(predict, degraded, task.scale(level))
-        picture = np.ascontiguousarray(panel(task.baseline(degraded, level), restored, clean))
-        write_photo(_crop_path(task_name, level), Photo(picture, None, None, "PNG"))
+        restorer = Restorer.from_preset(task_name)
+        task = restorer.task
+        images = [(CROP_PHOTOGRAPH, read_clean(photograph, task)[100:340, 120:440])]
+        (image,) = evaluate(images, task, strength, restorer.predictor(strength))
+        picture = np.ascontiguousarray(panel(task.baseline(image.degraded), image.restored, image.clean))
+        write_photo(_crop_path(task_name, strength), Photo(picture, None, None, "PNG"))
 
 
-def _crop_path(task_name, level):
-    return PAGE.parent / "images" / f"results-{task_name}{f'-{level}' if level else ''}.png"
+def _crop_path(task_name, strength):
+    return PAGE.parent / "images" / f"results-{task_name}{f'-{strength}' if strength else ''}.png"
 
 
 def as_page() -> str:
@@ -171,22 +165,20 @@ def as_page() -> str:
         "self-ensemble over 8 turns and flips. Nothing was chosen by these numbers. Written by",
         "`make results DATA=TEST_SETS`, with `ENSEMBLE=1` also the `+` column.",
         "",
-        "| task | level | test set | input | `rnan_lite` | `rnan_lite`+ | RNAN (paper) | rivals (paper) |",
+        "| task | strength | test set | input | `rnan_lite` | `rnan_lite`+ | RNAN (paper) | rivals (paper) |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for (task_name, test_set), levels in PUBLISHED.items():
-        for level, (paper, rivals) in levels.items():
-            entry = _entry(get_task(task_name), level)
-            tests = (entry or {}).get("test", {})
-            found = [tests.get(key(test_set, level, ensemble)) for ensemble in (False, True)]
+    for (task_name, test_set), strengths in PUBLISHED.items():
+        for strength, (paper, rivals) in strengths.items():
+            tests = read_manifest().get(task_name, {}).get("test", {})
+            found = [tests.get(key(test_set, strength, ensemble)) for ensemble in (False, True)]
             ours = [f"{row['psnr']:.2f} ({row['ssim']:.4f})" if row else "not measured" for row in found]
             before = f"{found[0]['input_psnr']:.2f}" if found[0] else ""
-            lines.append(
-                f"| {task_name} | {level or ''} | {test_set} | {before} | {ours[0]} | {ours[1]} | {paper} | {rivals} |"
-            )
+            what = f"{task_name} | {strength or ''}"
+            lines.append(f"| {what} | {test_set} | {before} | {ours[0]} | {ours[1]} | {paper} | {rivals} |")
     lines += ["", "## The networks", "", "| name | validation PSNR | hours of training | code |", "|---|---|---|---|"]
     for name, entry in read_manifest().items():
-        at = f" at {entry['validation_level']:g}" if entry["validation_level"] else ""
+        at = f" at {entry['validation_strength']:g}" if entry["validation_strength"] else ""
         lines.append(
             f"| `{name}` | {entry['validation_psnr']:.2f} dB{at}, {entry['validation_photographs']} photographs | "
             f"{entry['hours']} | {entry['code']} |"
@@ -194,9 +186,14 @@ def as_page() -> str:
     lines += ["", "Their commands (run on 2 cores that other jobs shared):", "", "```sh"]
     lines += dict.fromkeys(line for entry in read_manifest().values() for line in entry["commands"])
     lines += ["```", "", "## Before, after, truth", "", f"scikit-image's `{CROP_PHOTOGRAPH}`, degraded on purpose.", ""]
-    for task_name, level in CROPS:
-        if _crop_path(task_name, level).exists():
-            lines += [f"{task_name} {level or ''}".strip(), "", f"![](images/{_crop_path(task_name, level).name})", ""]
+    for task_name, strength in CROPS:
+        if _crop_path(task_name, strength).exists():
+            lines += [
+                f"{task_name} {strength or ''}".strip(),
+                "",
+                f"![](images/{_crop_path(task_name, strength).name})",
+                "",
+            ]
     return "\n".join(lines)
 
 

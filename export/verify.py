@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs where only the dependencies are installed
 
-from rnan_tf.cli import run_module
+from rnan_tf.cli import run_command
 
 if __name__ == "__main__":
-    sys.exit(run_module("verify"))
+    sys.exit(run_command("verify"))

@@ -2,7 +2,7 @@
 
 import importlib
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Where each public name is. They are imported when they are asked for: Keras takes seconds, for which `rnan-tf --help`
 # need not wait.
@@ -12,7 +12,7 @@ _HOMES = {
     "ModelCard": "restoring.card",
     "Photo": "photos.photo",
     "Restorer": "restoring.restorer",
-    "list_presets": "restoring.presets",
+    "list_presets": "weights",
     "read_photo": "photos.photo",
     "restore": "restoring.restorer",
     "write_photo": "photos.photo",
@@ -23,7 +23,7 @@ __all__ = list(_HOMES)
 def __getattr__(name):
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in ("RNAN", "Restorer", "restore"):
+    if name == "RNAN":
         from rnan_tf.quiet import import_tensorflow
 
         import_tensorflow()

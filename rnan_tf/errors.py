@@ -1,6 +1,7 @@
 """Errors with a one-line message for the user, and the wrapper that turns them into exit codes."""
 
 import functools
+import re
 import sys
 from collections.abc import Callable
 
@@ -21,6 +22,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an exception says that memory, the machine's or a GPU's, does not suffice."""
     # TensorFlow's class by its name: this module is imported before TensorFlow, and without it.
     return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+
+
+def first_line(error: BaseException, length: int = 200) -> str:
+    """Return the first line of an exception's message, cut to a length; its class's name if it has no message."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:length] if lines else type(error).__name__
+
+
+def with_dashes(message: str) -> str:
+    """Return a message of the library as the command line says it: `batch_size` is --batch-size there."""
+    return re.sub(r"`([a-z_]+)`", lambda name: "--" + name[1].replace("_", "-"), message)
 
 
 def command(main: Callable[..., int | None]) -> Callable[..., int]:
@@ -47,8 +59,8 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            message, code = "out of memory; give a smaller --tile, or in training a smaller --batch-size", 1
-        print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
+            message, code = "out of memory; give a smaller `tile`, or in training a smaller `batch_size`", 1
+        print(f"error: {with_dashes(' '.join(message.splitlines()))}", file=sys.stderr)
         return code
 
     return wrapped

@@ -16,15 +16,16 @@ from rnan_tf.quiet import import_tensorflow
 
 import_tensorflow()
 
+from rnan_tf import weights as bundled
 from rnan_tf.cli.options import Parser
-from rnan_tf.errors import InputError, JobError, command
+from rnan_tf.errors import JobError, command
 from rnan_tf.files import make_folder, replacing
-from rnan_tf.restoring import presets as bundled
-from rnan_tf.restoring.evaluation import evaluate
-from rnan_tf.restoring.loading import load_model, save_model, trained_task
-from rnan_tf.restoring.tiling import model_predictor
+from rnan_tf.network.loading import save_model
+from rnan_tf.restoring.evaluation import evaluate, mean_scores
+from rnan_tf.restoring.runtimes.keras import KerasRuntime
 from rnan_tf.tasks.clean_images import read_images
-from rnan_tf.training.config import OLDER_RUNS, TrainConfig
+from rnan_tf.tasks.task import get_task
+from rnan_tf.training.config import TrainConfig, read_config
 from rnan_tf.training.split import training_files
 
 # What float16 storage may cost on the validation photographs, dB.
@@ -37,54 +38,40 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="bundle.py", description=__doc__.splitlines()[0])
     parser.add_argument("--run", required=True, type=Path, help="the folder of a finished training run")
     run_dir = parser.parse_args(argv).run
-    model = load_model(run_dir)
-    task, levels = trained_task(model, run_dir)
-    config, (commands, hours_spent) = read_config(run_dir), history(run_dir)
-    name = f"sr-x{model.scale}" if task.name == "sr" else task.name
+    runtime = KerasRuntime.open(run_dir)
+    task = get_task(runtime.card.task)
+    config, (commands, hours_spent) = read_config(run_dir / "config.json"), history(run_dir)
     make_folder(bundled.FOLDER)
-    target = bundled.FOLDER / f"{name}.keras"
-    level = min(max(task.default_level, levels[0]), levels[1])
-    images = read_images(training_files(config.data, config.val_data, config.skip_subsampled)[1], task, level)
+    target = bundled.FOLDER / f"{task.name}.keras"
+    strength = task.nearest(runtime.card.strengths)
+    images = read_images(training_files(config.data, config.val_data, config.skip_subsampled)[1], task)
     with replacing(target) as temporary:
-        save_model(model.rebuild(dtype="float16"), temporary)
-        scores = [measure(each, images, task, level) for each in (model, load_model(temporary))]
+        save_model(runtime.model.rebuild(dtype="float16"), temporary)
+        scores = [measure(each, images, strength) for each in (runtime, KerasRuntime.open(temporary))]
         if not scores[0] - scores[1] <= FLOAT16_TOLERANCE:
             raise JobError(f"{target}: float16 weights lose {scores[0] - scores[1]:.3f} dB; not written")
     entry = {
         "file": target.name,
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
-        "task": task.name,
-        "level": list(levels) if task.level_name else None,
-        "code": model.metadata.get("code"),
+        "code": runtime.card.details.get("code"),
         "commands": commands,
         "data": [Path(path).name for path in config.data],
         "hours": round(hours_spent, 2),
         "validation_photographs": len(images),
-        "validation_level": level if task.level_name else None,
+        "validation_strength": strength if task.strength else None,
         "validation_psnr": round(scores[1], 3),
         "float16_loss": round(scores[0] - scores[1], 4),
     }
-    manifest = dict(sorted({**bundled.read_manifest(), name: entry}.items()))
+    manifest = dict(sorted({**bundled.read_manifest(), task.name: entry}.items()))
     bundled.write_manifest(manifest)
-    print(json.dumps({name: entry}, indent=2))
+    print(json.dumps({task.name: entry}, indent=2))
     return 0
 
 
-def measure(model, images, task, level: float) -> float:
+def measure(runtime: KerasRuntime, images, strength: float) -> float:
     """Return a model's mean PSNR on clean images, dB."""
-    return evaluate(images, task, level, model_predictor(model, level / 255))["mean"]["psnr"]
-
-
-def read_config(run_dir: Path) -> TrainConfig:
-    """Return a run's configuration.
-
-    Raises:
-        InputError: its folder or configuration is missing.
-    """
-    try:
-        return TrainConfig(**{**OLDER_RUNS, **json.loads((run_dir / "config.json").read_text())})
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{run_dir}: no run with a readable config.json ({error})") from error
+    found = evaluate(images, get_task(runtime.card.task), strength, runtime.at(strength))
+    return mean_scores(image.scores for image in found)["psnr"]
 
 
 def history(run_dir: Path) -> tuple[list[str], float]:
@@ -99,7 +86,7 @@ def history(run_dir: Path) -> tuple[list[str], float]:
     Raises:
         InputError: a run's folder or configuration is missing.
     """
-    config = read_config(run_dir)
+    config = read_config(run_dir / "config.json")
     commands, hours_before = [], 0.0
     start = Path(config.init or "")
     if config.init and not start.exists() and config.init in bundled.read_manifest():
@@ -117,8 +104,7 @@ def as_command(run_dir: Path, config: TrainConfig, start: str) -> str:
     words = ["python", "training/train.py"]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        value = tuple(value) if isinstance(value, list) else value
-        if value == field.default and field.name != "task":
+        if (value == field.default and field.name != "task") or "help" not in field.metadata:
             continue
         if field.name == "init":
             value = f"runs/{start}"

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from rnan_tf.cli.options import TASK_NAMES, Parser, asked_tiling
-from rnan_tf.errors import InputError, JobError, command
+from rnan_tf.cli.options import Parser, add_task
+from rnan_tf.errors import InputError, JobError, command, first_line
 from rnan_tf.export.saved_model import exporting
 from rnan_tf.export.saved_model.graph import ServingGraph
+from rnan_tf.extras import check_extra
 from rnan_tf.files import make_folder, replacing
 from rnan_tf.photos.photo import read_photo
-from rnan_tf.restoring.loading import load_model, trained_task
+from rnan_tf.restoring.runtimes.keras import KerasRuntime
+from rnan_tf.restoring.tiling import Tiling
 
 
 @command
@@ -22,24 +24,24 @@ def main(argv: list[str] | None = None) -> int:
     args = _build_parser().parse_args(argv)
     if args.max_pixels < 1:
         raise InputError(f"--max-pixels must be at least 1; got {args.max_pixels}")
-    tiling = asked_tiling(tile=args.tile, overlap=args.overlap)
-    apis = exporting.serving_apis()
+    tiling = Tiling(args.tile, args.overlap)
+    check_extra("serving", "the warm-up requests")
     folder = Path(args.output)
     target = folder / str(exporting.next_version(folder))
     photo = read_photo(args.image or exporting.default_photograph())
-    model = load_model(args.model)
-    task, levels = trained_task(model, args.model, args.task)
-    graph = ServingGraph(model, task, levels, tiling, args.max_pixels)
-    level = min(max(task.default_level, levels[0]), levels[1])
-    examples = exporting.make_examples(graph, photo.pixels, level)
+    runtime = KerasRuntime.open(args.model, args.task)
+    graph = ServingGraph(runtime.model, runtime.card, tiling, args.max_pixels)
+    strength = graph.task.nearest(runtime.card.strengths)
+    examples = exporting.make_examples(graph, photo.pixels, strength)
     make_folder(folder)
     with replacing(target) as temporary:
         try:
             graph.save(temporary)
-            exporting.write_warmup(temporary, folder.resolve().name, examples, apis)
-            levels_off, float_off = exporting.compare(temporary, graph, examples, level)
+            exporting.write_warmup(temporary, folder.resolve().name, examples)
+            exporting.write_card(temporary, runtime.card)
+            levels_off, float_off = exporting.compare(temporary, graph, examples, strength)
         except tf.errors.OpError as error:
-            raise JobError(f"{target}: the export failed ({str(error.message).splitlines()[0][:200]})") from error
+            raise JobError(f"{target}: the export failed ({first_line(error)})") from error
     print(f"wrote {target}: {', '.join(examples)}, up to {args.max_pixels:,} restored pixels")
     print(f"largest difference from the Keras model: {levels_off} levels (uint8), {float_off:.1e} (float32)")
     return 0
@@ -51,7 +53,7 @@ def _build_parser():
     parser.add_argument(
         "--output", required=True, metavar="DIR", help="folder of the served model; a new version is added to it"
     )
-    parser.add_argument("--task", choices=TASK_NAMES, help="default: what the model was trained for")
+    add_task(parser, "what the model was trained for, if it does not say")
     parser.add_argument("--image", metavar="FILE", help="photograph to compare on (scikit-image's cat)")
     parser.add_argument(
         "--tile", type=int, default=128, metavar="N", help="a square's side, restored at a time (%(default)s)"

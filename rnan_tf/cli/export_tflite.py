@@ -4,16 +4,19 @@ Writes DIR/TASK-VARIANT.tflite and DIR/tflite.md, what they cost. Before a file 
 `rnan_tf.export.tflite.lint` and compared with the Keras model on real degraded patches.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
-from rnan_tf.cli.options import TASK_NAMES, Parser, asked_tiling
+from rnan_tf.cli.options import Parser, add_task
 from rnan_tf.errors import command
 from rnan_tf.export.tflite import exporting, quantization
 from rnan_tf.export.tflite.quantization import cut_patches, quantize
+from rnan_tf.extras import check_extra
 from rnan_tf.files import make_folder, replacing, write_atomically
 from rnan_tf.photos.photo import list_images
-from rnan_tf.restoring.loading import load_model, trained_task
-from rnan_tf.restoring.runtimes import check_extra, make_metadata
+from rnan_tf.restoring.runtimes.keras import KerasRuntime
+from rnan_tf.restoring.tiling import Tiling
+from rnan_tf.tasks.task import get_task
 
 
 @command
@@ -24,27 +27,29 @@ def main(argv: list[str] | None = None) -> int:
     folder = Path(args.output)
     exporting.check_folder(folder)
     files = list_images([args.calibration]) if args.calibration else exporting.default_photographs()
-    model = load_model(args.model)
-    tiling = asked_tiling(tile=exporting.default_tile(model) if args.tile is None else args.tile, overlap=args.overlap)
-    task, levels = trained_task(model, args.model, args.task)
-    patches = cut_patches(files, task, levels, tiling.tile, exporting.PATCHES)
-    metadata = make_metadata(model, task, levels, tiling)
+    runtime = KerasRuntime.open(args.model, args.task)
+    tile = exporting.default_tile(runtime.model) if args.tile is None else args.tile
+    tiling = Tiling(tile, args.overlap)
+    card = replace(runtime.card, tile=tiling.tile, overlap=tiling.overlap)
+    task = get_task(card.task)
+    patches = cut_patches(files, task, card.strengths, tiling.tile, exporting.PATCHES)
     make_folder(folder)
-    network = exporting.convert(model, tiling.tile)
+    converted = exporting.convert(runtime.model, tiling.tile)
+    network = exporting.add_card(converted, card)
     recipes = {"fp32": None, "fp16": quantization.FLOAT16, "dynamic": quantization.DYNAMIC}
     frontier = {}
     if "int8" in args.variants:
-        frontier = {r.name: quantize(network, r, patches, model.conditional) for r in quantization.FRONTIER}
-        recipes["int8"] = quantization.choose_int8(network, frontier, patches, exporting.tolerance("int8", task.name))
+        frontier = {r.name: quantize(network, r, patches) for r in quantization.FRONTIER}
+        recipes["int8"] = quantization.choose_int8(network, frontier, patches, exporting.tolerance("int8", task))
     variants = {}
     for variant in dict.fromkeys(args.variants):
         recipe = recipes[variant]
-        content = exporting.add_metadata(network, {**metadata, "variant": variant})
-        content = content if recipe is None else quantize(content, recipe, patches, model.conditional)
+        content = exporting.add_card(converted, card.with_details(variant=variant))
+        content = content if recipe is None else quantize(content, recipe, patches)
         target = folder / f"{task.name}-{variant}.tflite"
         with replacing(target) as temporary:
             temporary.write_bytes(content)
-            exporting.verify(temporary, target, model, patches, exporting.tolerance(variant, task.name))
+            exporting.verify(temporary, target, runtime, patches, exporting.tolerance(variant, task))
         variants[variant] = target
         print(f"wrote {target}", flush=True)
     report = exporting.report_variants(network, variants, patches)
@@ -59,7 +64,7 @@ def _build_parser():
     parser = Parser(prog="rnan-tf export tflite", description="Export a model for phones.")
     parser.add_argument("--model", required=True, metavar="M", help="a .keras file or the folder of a training run")
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for the files")
-    parser.add_argument("--task", choices=TASK_NAMES, help="default: what the model was trained for")
+    add_task(parser, "what the model was trained for, if it does not say")
     parser.add_argument(
         "--variants", nargs="+", choices=exporting.VARIANTS, default=list(exporting.VARIANTS), help="default: all"
     )

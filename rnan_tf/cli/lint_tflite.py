@@ -6,7 +6,7 @@ from pathlib import Path
 from rnan_tf.cli.options import Parser
 from rnan_tf.errors import InputError, JobError, command
 from rnan_tf.export.tflite.lint import lint
-from rnan_tf.restoring.runtimes import check_extra
+from rnan_tf.extras import check_extra
 
 
 @command

@@ -1,16 +1,13 @@
-"""What the commands share. Nothing here imports TensorFlow, so that --help is quick."""
+"""What the commands' parsers share. Nothing here imports TensorFlow, so that --help is quick."""
 
 import argparse
-from typing import TYPE_CHECKING
 
 from rnan_tf.errors import InputError
+from rnan_tf.tasks.task import STRENGTHS, TASKS, Task
 
-if TYPE_CHECKING:
-    from rnan_tf.restoring.tiling import Tiling
-
-TASK_NAMES = ("denoise", "denoise-gray", "demosaic", "jpeg", "jpeg-color", "sr")
-CFA_NAMES = ("GRBG", "RGGB", "BGGR", "GBRG")
-SUBSAMPLING_NAMES = ("4:2:0", "4:4:4", "4:2:2")
+# Words of version 0.1 -> what says the same now.
+OLD_TASK = "task sr is sr-x2, sr-x3 or sr-x4 now"
+OLD_LEVEL = "--level is now --sigma for noise and --quality for JPEG; the scale is part of the task's name, as in sr-x2"
 
 
 class Parser(argparse.ArgumentParser):
@@ -20,7 +17,82 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see `{self.prog} --help`")
 
 
-def add_tiling(parser: Parser) -> None:
+class _Renamed(argparse.Action):
+    """An option of version 0.1, which says what replaces it."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        raise InputError(OLD_LEVEL)
+
+
+def task_name(text: str) -> str:
+    """Return a task's name, for argparse's `type`.
+
+    Raises:
+        ArgumentTypeError: there is no such task.
+    """
+    if text == "sr":
+        raise argparse.ArgumentTypeError(OLD_TASK)
+    if text not in TASKS:
+        raise argparse.ArgumentTypeError(f"unknown task {text!r} (choose from {', '.join(TASKS)})")
+    return text
+
+
+def add_task(parser: argparse.ArgumentParser, text: str, **settings) -> None:
+    """Add `--task`.
+
+    Args:
+        parser: receives it.
+        text: what --help says of it.
+        **settings: of `add_argument`.
+    """
+    parser.add_argument("--task", type=task_name, metavar="TASK", help=f"{text}: {', '.join(TASKS)}", **settings)
+
+
+def add_strengths(parser: argparse.ArgumentParser, sigma: str, quality: str) -> None:
+    """Add `--sigma` and `--quality`, which stay text until a task reads them.
+
+    Args:
+        parser: receives them.
+        sigma: what --help says of the first.
+        quality: and of the second.
+    """
+    parser.add_argument("--sigma", metavar="S", help=sigma)
+    parser.add_argument("--quality", metavar="Q", help=quality)
+    add_old_level(parser)
+
+
+def asked_strength(args, task: Task) -> tuple[float, float] | None:
+    """Return the strength, or the range, that `add_strengths`' options ask for; None if there is none.
+
+    Args:
+        args: the parsed arguments.
+        task: which must have such a strength.
+
+    Raises:
+        InputError: it does not, or the text is not a strength.
+    """
+    given = {name: getattr(args, name) for name in STRENGTHS if getattr(args, name) is not None}
+    return task.parse_strength(**given) if given else None
+
+
+def add_old_level(parser: argparse.ArgumentParser) -> None:
+    """Add version 0.1's `--level`, which says what replaces it."""
+    parser.add_argument("--level", action=_Renamed, help=argparse.SUPPRESS)
+
+
+def single(low_and_high: tuple[float, float], task: Task) -> float:
+    """Return a strength that must not be a range.
+
+    Raises:
+        InputError: it is one.
+    """
+    low, high = low_and_high
+    if low != high:
+        raise InputError(f"`{task.strength.name}` must be a single one here, not a range; got {low:g}-{high:g}")
+    return low
+
+
+def add_tiling(parser: argparse.ArgumentParser) -> None:
     """Add the options of tiles and of the self-ensemble."""
     parser.add_argument("--self-ensemble", action="store_true", help="average over 8 turns and flips, 8 times slower")
     parser.add_argument(
@@ -29,17 +101,3 @@ def add_tiling(parser: Parser) -> None:
     parser.add_argument(
         "--overlap", type=int, metavar="N", help="pixels that neighbouring tiles share (16; .tflite: the model's own)"
     )
-
-
-def asked_tiling(**sizes: int | None) -> "Tiling":
-    """Return the tiling of `--tile` and `--overlap`; None takes the default.
-
-    Raises:
-        InputError: a size is out of its range.
-    """
-    from rnan_tf.restoring.tiling import Tiling  # here, as numpy is slow to import
-
-    try:
-        return Tiling(**{name: size for name, size in sizes.items() if size is not None})
-    except InputError as error:  # whose message begins with the argument's name
-        raise InputError(f"--{error}") from error

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from rnan_tf.cli.options import Parser
 from rnan_tf.errors import command
-from rnan_tf.restoring.runtimes import check_extra
+from rnan_tf.extras import check_extra
+from rnan_tf.tasks.task import get_task
 from rnan_tf.training.config import TrainConfig, default_model
 from rnan_tf.training.run import Run
 from rnan_tf.training.strategy import STRATEGIES, Placement, is_chief, make_strategy, naming_lost_workers
@@ -22,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     asked, placement, run_dir = parse_arguments(argv)
     check_extra("train")  # the curves are drawn only at the first validation
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
-    run_dir = run_dir or Path("runs") / f"{asked.task}-{asked.model or default_model(has_gpu)}"
+    run_dir = run_dir or Path("runs") / f"{asked.task}-{asked.model or default_model(get_task(asked.task), has_gpu)}"
     config = asked.resolved(has_gpu, run_dir)
     strategy = make_strategy(placement, config.batch_size)  # before any operation
     chief = is_chief(strategy)
@@ -61,6 +62,8 @@ def parse_arguments(argv: list[str] | None) -> tuple[TrainConfig, Placement, Pat
             settings["action"] = "store_true"
         elif option.default not in (None, ()):
             settings["help"] += f" ({option.default})"
+        if "help" not in settings:
+            continue  # in files only
         parser.add_argument(f"--{option.name.replace('_', '-')}", default=option.default, **settings)
     parser.add_argument("--run-dir", type=Path, help="folder for all results (runs/TASK-MODEL)")
     where = parser.add_argument_group("where it runs")

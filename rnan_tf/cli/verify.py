@@ -8,14 +8,16 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from rnan_tf.cli.options import Parser
+from rnan_tf.cli.options import Parser, add_strengths, asked_strength, single
 from rnan_tf.errors import JobError, command
 from rnan_tf.export import artifacts
 from rnan_tf.export.tflite.exporting import default_tile
 from rnan_tf.export.verify import markdown, measure
 from rnan_tf.files import write_atomically
 from rnan_tf.photos.photo import Photo, list_images, write_photo
-from rnan_tf.restoring.loading import find_model, load_model, trained_task
+from rnan_tf.restoring.restorer import Restorer
+from rnan_tf.restoring.runtimes.keras import KerasRuntime
+from rnan_tf.weights import find_model
 
 
 @command
@@ -25,20 +27,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", required=True, help="the .keras file or run folder that was exported")
     parser.add_argument("--artifacts", required=True, type=Path, help="the folder with the exports")
     parser.add_argument("--data", required=True, nargs="+", help="clean images: files, folders or globs")
-    parser.add_argument("--level", help="level to measure at (the task's default)")
+    add_strengths(parser, "noise to measure at (50)", "JPEG quality to measure at (10)")
     parser.add_argument("--tile", type=int, help="as exported (96; at full resolution 64)")
     args = parser.parse_args(argv)
-    model = load_model(args.model)
-    task, (low, high) = trained_task(model, args.model)
-    tile = default_tile(model) if args.tile is None else args.tile
-    level = task.parse_level(args.level)[0] if args.level else min(max(task.default_level, low), high)
-    files = list_images(args.data)
-    loaded = [artifacts.load(path, level) for path in artifacts.find_artifacts(args.artifacts)]
-    rows, crops = measure(model, find_model(args.model), loaded, task, level, files, tile)
-    report = {"task": task.name, "level": level, "tile": tile, "images": len(files)}
+    restorer = Restorer(KerasRuntime.open(args.model))
+    task = restorer.task
+    tile = default_tile(restorer.runtime.model) if args.tile is None else args.tile
+    asked = asked_strength(args, task)
+    strength = restorer.check_strength(single(asked, task)) if asked else restorer.default_strength
+    files, paths = list_images(args.data), artifacts.find_artifacts(args.artifacts)
+    rows, crops = measure(restorer.runtime, find_model(args.model), paths, strength, files, tile)
+    report = {"task": task.name, "strength": strength, "tile": tile, "images": len(files)}
     report["rows"] = [{**asdict(row), "passes": row.passes} for row in rows]
     write_atomically(args.artifacts / "report.json", json.dumps(report, indent=2).encode())
-    text = markdown(rows, task, level, len(files), tile)
+    text = markdown(rows, task, strength, len(files), tile)
     write_atomically(args.artifacts / "report.md", text.encode())
     write_photo(args.artifacts / "crops.png", Photo(crops, None, None, "PNG"))
     print(text)

@@ -1,47 +1,30 @@
-"""The artifacts in a folder, each as something that restores tiles and can be measured."""
+"""The artifacts in a folder, and what each costs."""
 
 import json
 import statistics
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from rnan_tf.errors import InputError, JobError
-from rnan_tf.restoring.tiling import Predictor
+from rnan_tf.restoring.runtimes import open_runtime
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@dataclass(frozen=True)
-class Artifact:
-    """An exported model.
+def artifact_name(path: Path) -> str:
+    """Return a file's name, or a SavedModel's with its version."""
+    return path.name if path.is_file() else f"{path.parent.name}/{path.name}"
 
-    Attributes:
-        path: a .tflite or .onnx file, or the version folder of a SavedModel.
-        predict: restores tiles.
-        operators: name -> count.
-    """
 
-    path: Path
-    predict: Predictor
-    operators: dict[str, int]
-
-    @property
-    def name(self) -> str:
-        """The file's name, or the SavedModel's with its version."""
-        return self.path.name if self.path.is_file() else f"{self.path.parent.name}/{self.path.name}"
-
-    @property
-    def megabytes(self) -> float:
-        """The size of all its files, 10**6 bytes."""
-        files = [self.path] if self.path.is_file() else [file for file in self.path.rglob("*") if file.is_file()]
-        return sum(file.stat().st_size for file in files) / 1e6
+def megabytes(path: Path) -> float:
+    """Return the size of a file, or of all files in a folder, 10**6 bytes."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files) / 1e6
 
 
 def find_artifacts(folder: Path) -> list[Path]:
@@ -63,46 +46,13 @@ def find_artifacts(folder: Path) -> list[Path]:
     return [*sorted(newest.values()), *files]
 
 
-def load(path: Path, level: float) -> Artifact:
-    """Load an artifact with the runtime that it is for.
+def tile_latencies(
+    predictors: dict[str, Callable[[np.ndarray], np.ndarray]], tile: np.ndarray, repeats: int = 15
+) -> dict[str, float]:
+    """Time networks on one tile in turn, so that a slow moment of the machine meets all of them alike.
 
     Args:
-        path: see `find_artifacts`.
-        level: noise sigma on the 0-255 scale, for a conditional model.
-
-    Returns:
-        The artifact.
-    """
-    if path.is_dir():
-        return _load_saved_model(path, level)
-    from rnan_tf.restoring.runtimes import load_artifact
-
-    runner = load_artifact(path, level=level)
-    return Artifact(path, runner.predict, runner.operators())
-
-
-def _load_saved_model(path, level):
-    import tensorflow as tf
-
-    function = tf.saved_model.load(str(path)).signatures["serve_float"]
-    inputs = function.structured_input_signature[1]
-
-    def predict(batch):
-        arguments = {"image": tf.constant(batch)}
-        if "level" in inputs:
-            arguments["level"] = tf.fill([len(batch)], tf.constant(level, tf.float32))
-        return function(**arguments)["restored"].numpy()
-
-    graph = function.graph.as_graph_def()
-    nodes = [*graph.node, *(node for body in graph.library.function for node in body.node_def)]
-    return Artifact(path, predict, dict(Counter(node.op for node in nodes).most_common()))
-
-
-def tile_latencies(predictors: dict[str, Predictor], tile: np.ndarray, repeats: int = 15) -> dict[str, float]:
-    """Time predictors on one tile in turn, so that the machine's moods meet all of them alike.
-
-    Args:
-        predictors: name -> predictor.
+        predictors: name -> function of a batch.
         tile: (1, H, W, C) float32.
         repeats: timed calls of each, after two that are not.
 
@@ -119,13 +69,14 @@ def tile_latencies(predictors: dict[str, Predictor], tile: np.ndarray, repeats: 
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def peak_memory(path: Path, tile_shape: tuple[int, ...], level: float) -> float:
+def peak_memory(path: Path, tile_shape: tuple[int, ...], strength: float, task: str | None = None) -> float:
     """Return the peak resident memory of a fresh process that loads an artifact and restores a tile.
 
     Args:
         path: a `.keras` file or an artifact.
         tile_shape: (1, H, W, C).
-        level: see `load`.
+        strength: in the user's unit.
+        task: what it was trained for, if it does not say.
 
     Returns:
         10**6 bytes; the runtime itself is part of it.
@@ -139,7 +90,8 @@ def peak_memory(path: Path, tile_shape: tuple[int, ...], level: float) -> float:
         "rnan_tf.export.artifacts",
         str(path.resolve()),
         json.dumps(tile_shape),
-        str(level),
+        str(strength),
+        *([task] if task else []),
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
@@ -147,20 +99,12 @@ def peak_memory(path: Path, tile_shape: tuple[int, ...], level: float) -> float:
     return float(done.stdout.split()[-1])
 
 
-def _restore_one_tile(path: Path, tile_shape: list[int], level: float) -> None:
-    predict: Callable
-    if path.suffix == ".keras":
-        from rnan_tf.restoring.loading import load_model
-        from rnan_tf.restoring.tiling import model_predictor
-
-        predict = model_predictor(load_model(path), level / 255)
-    else:
-        predict = load(path, level).predict
-    predict(np.full(tile_shape, 0.5, np.float32))
+def _restore_one_tile(path: str, tile_shape: str, strength: str, task: str | None = None) -> None:
+    open_runtime(path, task).run(np.full(json.loads(tile_shape), 0.5, np.float32), float(strength))
     # VmHWM is this process's own; getrusage's ru_maxrss of a child starts at the parent's size.
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
     print(int(status["VmHWM"].split()[0]) * 1024 / 1e6)
 
 
 if __name__ == "__main__":
-    _restore_one_tile(Path(sys.argv[1]), json.loads(sys.argv[2]), float(sys.argv[3]))
+    _restore_one_tile(*sys.argv[1:])

@@ -11,10 +11,13 @@ from tqdm import tqdm
 
 from rnan_tf.export import artifacts
 from rnan_tf.export.tflite.exporting import tolerance
-from rnan_tf.restoring.tiling import Tiling, model_predictor, restore
+from rnan_tf.restoring.evaluation import evaluate, mean_scores
+from rnan_tf.restoring.runtimes import open_runtime
+from rnan_tf.restoring.runtimes.runtime import Runtime
+from rnan_tf.restoring.tiling import Tiling, restore
 from rnan_tf.tasks.clean_images import read_clean
 from rnan_tf.tasks.metrics import psnr, score
-from rnan_tf.tasks.task import Task
+from rnan_tf.tasks.task import Task, get_task
 
 
 @dataclass
@@ -65,57 +68,65 @@ def allowed_loss(name: str, task: Task) -> float:
         task: what it restores.
     """
     path = Path(name)
-    return tolerance(path.stem.rpartition("-")[2], task.name) if path.suffix == ".tflite" else EXACT
+    return tolerance(path.stem.rpartition("-")[2], task) if path.suffix == ".tflite" else EXACT
 
 
-def measure(model, source: Path, loaded, task: Task, level: float, files, tile: int) -> tuple[list[Row], np.ndarray]:
+def measure(
+    model: Runtime, source: Path, paths: list[Path], strength: float, files: list[Path], tile: int
+) -> tuple[list[Row], np.ndarray]:
     """Measure the model and its artifacts.
 
     Args:
         model: the Keras model.
         source: its file.
-        loaded: `artifacts.Artifact`s.
-        task: what it restores.
-        level: at which level.
+        paths: the artifacts, see `artifacts.find_artifacts`.
+        strength: to degrade at, in the user's unit.
         files: clean images.
         tile: height and width of the tiles that are timed and restored.
 
     Returns:
         (rows, the Keras model's first; crops side by side, (H, W, 3) uint8).
+
+    Raises:
+        InputError: an artifact cannot be loaded or is another task's.
     """
-    keras_predict = model_predictor(model, level / 255)
-    predictors = {source.name: keras_predict, **{artifact.name: artifact.predict for artifact in loaded}}
-    rows = [Row(source.name, source.stat().st_size / 1e6)]
-    rows += [Row(a.name, a.megabytes, operators=a.operators, tolerance=allowed_loss(a.name, task)) for a in loaded]
-    outputs = {row.name: [] for row in rows}
-    cleans, tiling = [], Tiling(tile, fixed=True)
-    for index, file in enumerate(tqdm(files, unit="image", leave=False, disable=None)):
-        clean = read_clean(file, task, level)
-        degraded = task.degrade(clean, (0, index), level)
-        cleans.append(clean)
+    task = get_task(model.card.task)
+    names = {artifacts.artifact_name(path): path for path in paths}
+    runtimes = {name: open_runtime(path, task.name) for name, path in names.items()}
+    predictors = {name: runtime.at(strength) for name, runtime in {source.name: model, **runtimes}.items()}
+    rows = [Row(source.name, artifacts.megabytes(source))]
+    for name, runtime in runtimes.items():
+        size, operators = artifacts.megabytes(names[name]), runtime.operators()
+        rows.append(Row(name, size, operators=operators, tolerance=allowed_loss(name, task)))
+    outputs, scores, cleans = {row.name: [] for row in rows}, {row.name: [] for row in rows}, []
+    tiling = Tiling(tile, fixed=True)
+    bar = tqdm(files, unit="image", leave=False, disable=None)
+    images = ((file.name, read_clean(file, task)) for file in bar)
+    for image in evaluate(images, task, strength, predictors[source.name], tiling):
+        cleans.append(image.clean)
         for name, predict in predictors.items():
-            outputs[name].append(restore(predict, degraded, model.scale, tiling))
-    reference = outputs[source.name]
+            is_model = name == source.name
+            restored = image.restored if is_model else restore(predict, image.degraded, task.scale, tiling)
+            outputs[name].append(restored)
+            scores[name].append(image.scores if is_model else score(restored, image.clean, task.scoring))
     shape = (1, tile, tile, task.channels)
     latencies = artifacts.tile_latencies(predictors, np.random.default_rng(0).random(shape, np.float32))
-    paths = {source.name: source, **{artifact.name: artifact.path for artifact in loaded}}
     for row in rows:
-        scores = [
-            score(out, clean, task.protocol(level))["psnr"]
-            for out, clean in zip(outputs[row.name], cleans, strict=True)
-        ]
-        row.psnr = float(np.mean(scores))
+        row.psnr = mean_scores(scores[row.name])["psnr"]
         row.loss = rows[0].psnr - row.psnr
         row.latency_ms = latencies[row.name]
         row.ratio = row.latency_ms / latencies[source.name]
-        row.peak_megabytes = artifacts.peak_memory(paths[row.name], shape, level)
-        both = list(zip(outputs[row.name], reference, strict=True))
-        row.largest_difference = max(int(np.abs(a.astype(int) - b).max()) for a, b in both)
-        if row.largest_difference:
-            row.psnr_to_keras = psnr(
-                np.concatenate([a.ravel() for a, _ in both]), np.concatenate([b.ravel() for _, b in both])
-            )
+        row.peak_megabytes = artifacts.peak_memory({source.name: source, **names}[row.name], shape, strength, task.name)
+        _compare(row, outputs[row.name], outputs[source.name])
     return rows, side_by_side(cleans[0], {row.name: outputs[row.name][0] for row in rows})
+
+
+def _compare(row, outputs, reference):
+    both = list(zip(outputs, reference, strict=True))
+    row.largest_difference = max(int(np.abs(a.astype(int) - b).max()) for a, b in both)
+    if row.largest_difference:
+        ours, theirs = (np.concatenate([image.ravel() for image in images]) for images in zip(*both, strict=True))
+        row.psnr_to_keras = psnr(ours, theirs)
 
 
 def side_by_side(clean: np.ndarray, outputs: dict[str, np.ndarray], size: int = 128) -> np.ndarray:
@@ -141,11 +152,10 @@ def side_by_side(clean: np.ndarray, outputs: dict[str, np.ndarray], size: int = 
     return np.concatenate([np.asarray(caption), np.concatenate(crops, axis=1)])
 
 
-def markdown(rows: list[Row], task: Task, level: float, images: int, tile: int) -> str:
+def markdown(rows: list[Row], task: Task, strength: float, images: int, tile: int) -> str:
     """Return the report as Markdown."""
-    at = f", {task.level_name} {level:g}" if task.level_name else ""
     lines = [
-        f"# Artifacts of {rows[0].name}: {task.name}{at}",
+        f"# Artifacts of {rows[0].name}: {task.name}{task.at(strength)}",
         "",
         f"{images} images; latency and memory for one {tile}x{tile} tile, medians in one run; memory is the",
         "peak of a process that loads the artifact and restores the tile, its runtime included.",

@@ -6,7 +6,8 @@ from keras import layers
 from rnan_tf.network.attention import CHUNK_SIZE
 from rnan_tf.network.blocks import LevelChannel, ResidualAttentionBlock, conv
 from rnan_tf.network.resampling import CropLike, Enlarge, PadToMultiple, PixelShuffle
-from rnan_tf.network.variants import SUPER_RESOLUTION, VARIANTS
+from rnan_tf.network.variants import VARIANTS
+from rnan_tf.weights import list_presets, preset_path
 
 # The mean that EDSR's and RNAN's super-resolution networks subtract, of the DIV2K training set, range [0, 1].
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
@@ -30,7 +31,7 @@ class RNAN(keras.Model):
             softmax are not scale-free.
         input_size: (H, W) if static, None for any size from 1x1 up. JAX needs it static.
         chunk_size: rows of the attention's score matrix held at one time; smaller takes less memory.
-        metadata: what the model was trained for (task, level, steps, ...), plain JSON data that is saved with it.
+        metadata: what the model was trained for, plain JSON data that is saved with it.
         dtype: a Keras dtype or policy, such as "mixed_bfloat16"; the output is float32 always.
 
     Input shape: image (batch, H, W, channels), float32 in [0, 1]; level (batch,), noise sigma or JPEG quality / 255.
@@ -117,23 +118,31 @@ class RNAN(keras.Model):
         self._dtype_argument = dtype
 
     @classmethod
-    def from_preset(cls, preset: str, **kwargs) -> "RNAN":
-        """Build a model of a named size.
+    def from_preset(cls, preset: str, load_weights: bool = True, **kwargs) -> "RNAN":
+        """Build the network of a preset; of a size, `RNAN(**rnan_tf.VARIANTS["rnan_lite"])` builds one.
 
         Args:
-            preset: "rnan" or "rnan_lite".
-            **kwargs: constructor arguments that add to the preset's or replace them.
+            preset: a preset's name, see `rnan_tf.list_presets`.
+            load_weights: whether it comes with its trained weights, or with fresh ones.
+            **kwargs: constructor arguments that replace the preset's, such as `input_size`; with `load_weights` those
+                that leave the weights' shapes as they are.
 
         Returns:
-            The model, with fresh weights.
+            The model.
 
         Raises:
             ValueError: there is no such preset.
         """
-        if preset not in VARIANTS:
-            raise ValueError(f"Argument `preset` must be one of {', '.join(VARIANTS)}. Received: {preset!r}")
-        for_scale = SUPER_RESOLUTION.get(preset, {}) if kwargs.get("scale", 1) > 1 else {}
-        return cls(**{**VARIANTS[preset], **for_scale, **kwargs})
+        if preset in VARIANTS:
+            raise ValueError(f"{preset!r} is a size and no preset: RNAN(**rnan_tf.VARIANTS[{preset!r}]) builds it")
+        path = preset_path(preset)
+        if path is None:
+            raise ValueError(f"Argument `preset` must be one of {', '.join(list_presets())}. Received: {preset!r}")
+        trained = keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = cls(**{**trained.get_config(), "dtype": None, **kwargs})
+        if load_weights:
+            model.set_weights(trained.get_weights())
+        return model
 
     def rebuild(self, **changes) -> "RNAN":
         """Return a model with the same weights and other constructor arguments, such as `dtype` or `input_size`.

@@ -5,7 +5,6 @@ VARIANTS = {
     "rnan": {"filters": 64, "num_blocks": 10},
     # Half resolution inside, for CPUs and phones: attention costs 16 times less.
     "rnan_lite": {"filters": 48, "num_blocks": 4, "space_to_depth": 2},
+    # Its form for super-resolution: the input is small already; half of it loses 0.7 dB (docs/recipe.md).
+    "rnan_lite_sr": {"filters": 48, "num_blocks": 4, "subpixel_tail": True},
 }
-
-# What differs for `scale` above 1: the input is small already; half of it loses 0.7 dB (docs/recipe.md).
-SUPER_RESOLUTION = {"rnan_lite": {"space_to_depth": 1, "subpixel_tail": True}}

@@ -9,8 +9,7 @@ from rnan_tf.errors import InputError
 from rnan_tf.photos.photo import Photo
 from rnan_tf.photos.pixels import from_float, rgb_to_ycbcr, to_float, ycbcr_to_rgb
 from rnan_tf.restoring.tiling import Predictor, Progress, Tiling, restore
-from rnan_tf.tasks.degradations import CFA_PATTERNS
-from rnan_tf.tasks.task import Task
+from rnan_tf.tasks.task import CFA_PATTERNS, Task
 
 # Rows and columns to put before a mosaic of each pattern to make it the GRBG that networks are trained on.
 _CFA_SHIFT = dict(zip(CFA_PATTERNS, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True))
@@ -20,9 +19,8 @@ def restore_photo(
     photo: Photo,
     task: Task,
     predict: Predictor,
-    scale: int = 1,
     tiling: Tiling | None = None,
-    cfa: str = "GRBG",
+    cfa: str = CFA_PATTERNS[0],
     progress: Progress | None = None,
 ) -> Photo:
     """Restore a photograph.
@@ -31,13 +29,12 @@ def restore_photo(
     channel. A colour JPEG is restored in YCbCr, where the codec worked: the network sees its luma.
 
     Args:
-        photo: the degraded photograph. For `demosaic` a single-channel Bayer image, or an RGB one whose unsampled
+        photo: the degraded photograph. For demosaicing a single-channel Bayer image, or an RGB one whose unsampled
             positions are zero.
         task: what to restore.
         predict: the network.
-        scale: how many times larger its output is.
         tiling: see `restore`.
-        cfa: for `demosaic`, the colours at (0,0) (0,1) (1,0) (1,1).
+        cfa: for demosaicing, the colours at (0,0) (0,1) (1,0) (1,1).
         progress: see `restore`.
 
     Returns:
@@ -48,28 +45,28 @@ def restore_photo(
     """
     # Each conversion happens tile by tile, inside the predictor: no second copy of a large photograph.
     pixels, channels = photo.pixels, photo.pixels.shape[2]
-    if task.name == "demosaic":
+    if task.mosaic:
         pixels, predict = _as_bayer(pixels, cfa), _from_bayer(predict, cfa)
-    elif task.name == "jpeg" and channels == 3:
+    elif task.of_luma and channels == 3:
         predict = _on_luma(predict)
     elif task.channels < channels:
         predict = _on_each_channel(predict)
     elif task.channels > channels:
         predict = _on_gray(predict)
-    restored = restore(predict, pixels, scale, tiling, progress)
-    alpha = photo.alpha if scale == 1 or photo.alpha is None else _enlarge(photo.alpha, scale)
+    restored = restore(predict, pixels, task.scale, tiling, progress)
+    alpha = photo.alpha if task.scale == 1 or photo.alpha is None else _enlarge(photo.alpha, task.scale)
     return replace(photo, pixels=restored, alpha=alpha)
 
 
 def _as_bayer(pixels, cfa):
     """Return the samples of a mosaic as a view with three equal channels."""
     if cfa not in _CFA_SHIFT:
-        raise InputError(f"cfa must be one of {', '.join(CFA_PATTERNS)}; got {cfa}")
+        raise InputError(f"`cfa` must be one of {', '.join(CFA_PATTERNS)}; got {cfa}")
     if pixels.shape[2] == 3:
         for (y, x), sampled in zip(np.ndindex(2, 2), cfa, strict=True):
             if any(pixels[y::2, x::2, "RGB".index(color)].any() for color in set("RGB") - {sampled}):
                 raise InputError(
-                    f"not a {cfa} mosaic: pixels that its sensor does not sample are not zero; give the right cfa, "
+                    f"not a {cfa} mosaic: pixels that its sensor does not sample are not zero; give the right `cfa`, "
                     "or the single-channel Bayer image"
                 )
         pixels = pixels.max(axis=2, keepdims=True)

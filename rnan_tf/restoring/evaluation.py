@@ -1,6 +1,7 @@
-"""Measure a model, or the degraded input alone, by the paper's protocol."""
+"""Degrade clean images, restore them, and measure the results by the paper's protocol."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,35 +10,57 @@ from rnan_tf.tasks.metrics import score
 from rnan_tf.tasks.task import Task
 
 
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """One image that was degraded, restored and measured.
+
+    Attributes:
+        name: of its file.
+        clean: (H, W, C) uint8.
+        degraded: (H / scale, W / scale, C) uint8.
+        restored: (H, W, C) uint8.
+        scores: {"psnr": decibels, "ssim": at most 1}, for JPEG also "psnrb".
+    """
+
+    name: str
+    clean: np.ndarray
+    degraded: np.ndarray
+    restored: np.ndarray
+    scores: dict[str, float]
+
+
 def evaluate(
     images: Iterable[tuple[str, np.ndarray]],
     task: Task,
-    level: float,
+    strength: float = 0,
     predict: Predictor | None = None,
     tiling: Tiling | None = None,
     seed: int = 0,
-) -> dict:
-    """Degrade clean images, restore them and measure the results.
+) -> Iterator[Evaluated]:
+    """Degrade clean images, restore them and measure the results, one after the other.
 
     Args:
         images: (name, clean image as `Task.clean` returns it) pairs.
         task: the task.
-        level: a single level.
-        predict: the network; None measures the degraded input, enlarged bicubically for `sr`.
+        strength: in the user's unit.
+        predict: the network; None measures the degraded input, enlarged bicubically where the task enlarges.
         tiling: see `rnan_tf.restoring.tiling.restore`.
         seed: with an image's index it decides about the noise.
 
-    Returns:
-        {"task", "level", "mean": {"psnr", "ssim"}, "images": [{"name", "psnr", "ssim"}, ...]}; decibels, and SSIM at
-        most 1. For JPEG also "psnrb" in each.
+    Yields:
+        What became of each image.
     """
-    protocol, rows = task.protocol(level), []
     for index, (name, clean) in enumerate(images):
-        degraded = task.degrade(clean, (seed, index), level)
-        if predict is None:
-            restored = task.baseline(degraded, level)
-        else:
-            restored = restore(predict, degraded, task.scale(level), tiling)
-        rows.append({"name": name, **score(restored, clean, protocol)})
-    mean = {key: float(np.mean([row[key] for row in rows])) for key in rows[0] if key != "name"}
-    return {"task": task.name, "level": level if task.level_name else None, "mean": mean, "images": rows}
+        degraded = task.degrade(clean, (seed, index), strength)
+        restored = restore(predict, degraded, task.scale, tiling) if predict else task.baseline(degraded)
+        yield Evaluated(name, clean, degraded, restored, score(restored, clean, task.scoring))
+
+
+def mean_scores(scores: Iterable[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of each score.
+
+    Args:
+        scores: those of at least one image.
+    """
+    rows = list(scores)
+    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}

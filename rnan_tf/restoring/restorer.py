@@ -8,61 +8,47 @@ from typing import TypeVar
 import numpy as np
 
 from rnan_tf.errors import InputError
-from rnan_tf.network.model import RNAN
 from rnan_tf.photos.photo import Photo, check_writable, read_photo, write_photo
-from rnan_tf.restoring import loading, runtimes, tiling
 from rnan_tf.restoring.adapters import restore_photo
-from rnan_tf.restoring.card import ModelCard
-from rnan_tf.restoring.presets import preset_of
+from rnan_tf.restoring.runtimes import Runtime, open_runtime
 from rnan_tf.restoring.tiling import Predictor, Tiling
-from rnan_tf.tasks.task import Task
+from rnan_tf.restoring.tiling import self_ensemble as _ensemble
+from rnan_tf.tasks.task import CFA_PATTERNS, get_task
+from rnan_tf.weights import list_presets
 
 # A path is read; of an array an array is made.
 Source = TypeVar("Source", str, os.PathLike, Photo, np.ndarray)
-STRENGTHS = {"noise sigma": "sigma", "JPEG quality": "quality"}
 
 
 class Restorer:
-    """Restores photographs with one network; make it by `Restorer.from_preset`.
+    """Restores photographs with one network; `Restorer.from_preset` opens it.
 
     One thread at a time may use it.
 
+    Args:
+        runtime: the network.
+
     Attributes:
         card: what the network is for.
-        task: the task, with its degradation and protocol.
+        task: the task, with its degradation and how it is scored.
     """
 
-    def __init__(self, model: RNAN | runtimes.Artifact, task: Task, strengths: tuple[float, float], name: str):
-        exported = isinstance(model, runtimes.Artifact)
-        metadata = dict(model.metadata)
-        self.task, self._model, self._strengths, self._name = task, model, strengths, name
-        self.card = ModelCard(
-            task=task.name,
-            scale=model.scale,
-            channels=model.channels,
-            strength=STRENGTHS.get(task.level_name),
-            strengths=strengths if task.level_name in STRENGTHS else None,
-            conditional=model.conditional,
-            tile=metadata["tile"] if exported else None,
-            overlap=metadata["overlap"] if exported else None,
-            details={key: value for key, value in metadata.items() if key not in ("task", "level", "tile", "overlap")},
-        )
+    def __init__(self, runtime: Runtime):
+        self.runtime, self.card, self.task = runtime, runtime.card, get_task(runtime.card.task)
 
     @classmethod
     def from_preset(cls, source: str | Path, task: str | None = None) -> "Restorer":
         """Open a trained network.
 
         Args:
-            source: a preset's name (see `list_presets`), a `.keras`, `.tflite` or `.onnx` file, or the folder of a
-                training run.
+            source: a preset's name (see `list_presets`), a `.keras`, `.tflite` or `.onnx` file, the folder of a
+                SavedModel or of a training run.
             task: what it was trained for, if its file does not say.
 
         Raises:
             InputError: there is no such network, it is damaged, or was trained for another task.
         """
-        exported = Path(source).suffix in runtimes.SUFFIXES
-        model = runtimes.load_artifact(source) if exported else loading.load_model(source)
-        return cls(model, *loading.trained_task(model, source, task), str(source))
+        return cls(open_runtime(source, task))
 
     def __call__(
         self,
@@ -73,7 +59,7 @@ class Restorer:
         self_ensemble: bool = False,
         tile: int | None = None,
         overlap: int | None = None,
-        cfa: str = "GRBG",
+        cfa: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Photo | np.ndarray:
         """Restore a photograph of any size, in tiles.
@@ -86,7 +72,7 @@ class Restorer:
             self_ensemble: average over eight turns and flips: a little better, eight times slower.
             tile: largest height and width that is restored at a time, a multiple of 4.
             overlap: pixels that neighbouring tiles share, a multiple of 4.
-            cfa: a mosaic's colours at (0,0) (0,1) (1,0) (1,1).
+            cfa: a mosaic's colours at (0,0) (0,1) (1,0) (1,1), "GRBG" if left out.
             progress: called as progress(tiles done, tiles in all); what it raises ends the restoration.
 
         Returns:
@@ -96,11 +82,14 @@ class Restorer:
         Raises:
             InputError: the photograph or an option does not fit the network.
         """
-        asked = self._asked(sigma=sigma, quality=quality)
-        tiles = self.tiling(tile, overlap, margin=self_ensemble or cfa != "GRBG")
+        asked = self.asked_strength(sigma=sigma, quality=quality)
+        if cfa is not None and not self.task.mosaic:
+            raise InputError(f"{self.runtime.name}: restores no mosaics; leave `cfa` out")
+        cfa = cfa or CFA_PATTERNS[0]
+        tiles = self.tiling(tile, overlap, margin=self_ensemble or cfa != CFA_PATTERNS[0])
         given = _as_photo(photo)
         predict = self.predictor(self.strength_for(given.pixels) if asked is None else asked, self_ensemble)
-        restored = restore_photo(given, self.task, predict, self.card.scale, tiles, cfa, progress)
+        restored = restore_photo(given, self.task, predict, tiles, cfa, progress)
         if not isinstance(photo, np.ndarray):
             return restored
         flat = photo.ndim == 2 and restored.pixels.shape[2] == 1
@@ -115,17 +104,20 @@ class Restorer:
         Returns:
             A strength that the network was trained for, in the user's unit; 0 for a task without.
         """
-        estimate = self.task.estimate_level if self.card.conditional else None
-        return self._trained_for(estimate(pixels)) if estimate else self.default_strength
+        if self.estimates:
+            low, high = self.card.strengths
+            return min(max(self.task.strength.estimate(pixels), low), high)
+        return self.default_strength
+
+    @property
+    def estimates(self) -> bool:
+        """Whether it estimates the strength of a photograph's degradation where none is given."""
+        return self.card.conditional and self.task.strength.estimate is not None
 
     @property
     def default_strength(self) -> float:
-        """The task's usual strength, or the nearest that the network was trained for."""
-        return self._trained_for(self.task.default_level)
-
-    def _trained_for(self, strength):
-        low, high = self._strengths
-        return min(max(strength, low), high)
+        """The task's usual strength, or the nearest that the network was trained for; 0 for a task without."""
+        return self.task.nearest(self.card.strengths)
 
     def predictor(self, strength: float, self_ensemble: bool = False) -> Predictor:
         """Return the network at a strength as a function of batches of tiles.
@@ -134,11 +126,8 @@ class Restorer:
             strength: in the user's unit; a network that is not told it ignores it.
             self_ensemble: average over eight turns and flips.
         """
-        if isinstance(self._model, runtimes.Artifact):
-            predict = self._model.predictor(strength / 255)
-        else:
-            predict = tiling.model_predictor(self._model, strength / 255)
-        return tiling.self_ensemble(predict, is_mosaic=self.task.name == "demosaic") if self_ensemble else predict
+        predict = self.runtime.at(strength)
+        return _ensemble(predict, is_mosaic=self.task.mosaic) if self_ensemble else predict
 
     def tiling(self, tile: int | None = None, overlap: int | None = None, margin: bool = False) -> Tiling:
         """Return how images are cut up.
@@ -156,8 +145,35 @@ class Restorer:
             asked = {"tile": tile, "overlap": overlap}
             return Tiling(**{name: value for name, value in asked.items() if value is not None})
         if tile is not None or overlap is not None:
-            raise InputError(f"{self._name}: its tiles have a fixed size; leave tile and overlap out")
-        return self._model.tiling(margin=margin and self.task.name == "demosaic")
+            raise InputError(f"{self.runtime.name}: its tiles have a fixed size; leave `tile` and `overlap` out")
+        tile, overlap = self.card.tile, self.card.overlap or 0
+        if margin and self.task.mosaic:
+            tile -= 4
+            overlap = min(overlap, tile // 8 * 4)
+        return Tiling(tile, overlap, fixed=True)
+
+    def asked_strength(self, **strengths: float | None) -> float | None:
+        """Check the strength that was asked for.
+
+        Args:
+            **strengths: `sigma` or `quality`, in the user's unit; None is as good as left out.
+
+        Returns:
+            The strength, or None if none was given.
+
+        Raises:
+            InputError: the network's task has no such strength, or it was trained for others.
+        """
+        for name, value in strengths.items():
+            if value is None:
+                continue
+            if name != self.card.strength:
+                raise InputError(f"{self.runtime.name}: task {self.task.name} has no {name}; leave `{name}` out")
+            low, high = self.card.strengths
+            if low < high and not self.card.conditional:
+                raise InputError(f"{self.runtime.name}: is not told the {name}; leave `{name}` out")
+            return self.check_strength(value)
+        return None
 
     def check_strength(self, strength: float) -> float:
         """Return a strength, if the network was trained for it.
@@ -165,25 +181,14 @@ class Restorer:
         Raises:
             InputError: it was not.
         """
-        low, high = self._strengths
+        (low, high), name = self.card.strengths, self.card.strength
         if not low <= strength <= high:
             trained = f"{low:g}" if low == high else f"{low:g} to {high:g}"
             raise InputError(
-                f"{self._name}: trained for level {trained}, not {strength:g}; give such a level or another model"
+                f"{self.runtime.name}: trained for {name} {trained}, not {strength:g}; give such a `{name}` or another "
+                "model"
             )
         return strength
-
-    def _asked(self, **strengths):
-        """Return the strength that was given, or None."""
-        given = {name: value for name, value in strengths.items() if value is not None}
-        for name, value in given.items():
-            if name != self.card.strength:
-                raise InputError(f"{self._name}: restores {self.card.task}, which has no {name}; leave {name} out")
-            self.check_strength(value)
-            if not self.card.conditional and self._strengths[0] < self._strengths[1]:
-                raise InputError(f"{self._name}: is not told the {name}; leave {name} out")
-            return value
-        return None
 
 
 def restore(
@@ -199,7 +204,7 @@ def restore(
     Args:
         photo: see `Restorer.__call__`.
         target: the file to write; its extension tells the format.
-        task: whose bundled network is taken: one of `list_presets()`.
+        task: whose preset is taken: one of `list_presets()`.
         model: another network; see `Restorer.from_preset`.
         **options: those of `Restorer.__call__`, such as `sigma` or `self_ensemble`.
 
@@ -210,8 +215,8 @@ def restore(
         InputError: there is no such network, the photograph cannot be read, or an option does not fit.
     """
     if model is None and task is None:
-        raise InputError("give a task, whose bundled network is taken then, or a model")
-    restorer = Restorer.from_preset(model or preset_of(task), None if model is None else task)
+        raise InputError("give `task`, whose preset is taken then, or `model`")
+    restorer = Restorer.from_preset(model or preset_of(task), task)
     given = _as_photo(photo)
     if target is not None:
         check_writable(target, given)  # before the long computation
@@ -219,6 +224,21 @@ def restore(
     if target is not None:
         write_photo(target, _as_photo(restored))
     return restored
+
+
+def preset_of(task: str) -> str:
+    """Return the name of the preset for a task.
+
+    Args:
+        task: such as "denoise" or "sr-x4".
+
+    Raises:
+        InputError: there is no such task, or no preset for it.
+    """
+    name = get_task(task).name
+    if name not in list_presets():
+        raise InputError(f"no network for {task} comes with rnan-tf ({', '.join(list_presets())} do); give `model`")
+    return name
 
 
 def _as_photo(photo):

@@ -37,33 +37,12 @@ class Tiling:
 
     def __post_init__(self):
         if self.tile < 16 or self.tile % MULTIPLE:
-            raise InputError(f"tile must be a multiple of {MULTIPLE}, at least 16; got {self.tile}")
+            raise InputError(f"`tile` must be a multiple of {MULTIPLE}, at least 16; got {self.tile}")
         if not 0 <= self.overlap <= self.tile // 2 or self.overlap % MULTIPLE:
             raise InputError(
-                f"overlap must be a multiple of {MULTIPLE}, from 0 to half the tile ({self.tile // 2}); "
+                f"`overlap` must be a multiple of {MULTIPLE}, from 0 to half the tile ({self.tile // 2}); "
                 f"got {self.overlap}"
             )
-
-
-def model_predictor(model, level: float = 0.0) -> Predictor:
-    """Wrap a Keras model.
-
-    Args:
-        model: an `RNAN`.
-        level: the task's level (noise sigma, JPEG quality) / 255, for a conditional model.
-
-    Returns:
-        The predictor.
-    """
-    # Where there is a GPU, Keras would compile every tile shape with XLA, which cannot do the attention's loop.
-    model.jit_compile = False
-
-    def predict(batch):
-        if model.conditional:
-            batch = {"image": batch, "level": np.full(len(batch), level, np.float32)}
-        return np.asarray(model.predict_on_batch(batch), np.float32)
-
-    return predict
 
 
 def self_ensemble(predict: Predictor, is_mosaic: bool = False) -> Predictor:

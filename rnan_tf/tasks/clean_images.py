@@ -12,13 +12,12 @@ from rnan_tf.photos.photo import list_images, read_photo
 from rnan_tf.tasks.task import Task
 
 
-def read_clean(path: str | os.PathLike, task: Task, level: float = 0) -> np.ndarray:
+def read_clean(path: str | os.PathLike, task: Task) -> np.ndarray:
     """Read a photograph as a clean image of a task.
 
     Args:
         path: an image file; 16-bit images are reduced to 8 bit, alpha is dropped.
         task: the task.
-        level: see `Task.clean`.
 
     Returns:
         (H, W, task.channels) uint8.
@@ -29,18 +28,17 @@ def read_clean(path: str | os.PathLike, task: Task, level: float = 0) -> np.ndar
     pixels = read_photo(path).pixels
     if pixels.dtype == np.uint16:
         pixels = np.rint(pixels / 257).astype(np.uint8)
-    return task.clean(pixels, level)
+    return task.clean(pixels)
 
 
 def read_images(
-    paths: Iterable[str | os.PathLike], task: Task, level: float = 0, min_size: int = 1, max_bytes: float = float("inf")
+    paths: Iterable[str | os.PathLike], task: Task, min_size: int = 1, max_bytes: float = float("inf")
 ) -> list[tuple[str, np.ndarray]] | None:
     """Read all photographs of some folders, naming and skipping what cannot be read or is too small.
 
     Args:
         paths: files, folders or globs.
         task: the task.
-        level: see `Task.clean`.
         min_size: least height and width of a clean image.
         max_bytes: how much memory the images may take.
 
@@ -52,7 +50,7 @@ def read_images(
     """
     files, images, size = list_images(paths), [], 0
     for file in tqdm(files, desc="Reading photographs", unit="image", leave=False, disable=len(files) < 50):
-        image = try_read(file, task, level, min_size)
+        image = try_read(file, task, min_size)
         if image is None:
             continue
         images.append((file.name, image))
@@ -64,9 +62,9 @@ def read_images(
     return images
 
 
-def try_read(file, task, level, min_size):
+def try_read(file, task, min_size):
     try:
-        image = read_clean(file, task, level)
+        image = read_clean(file, task)
     except ImageError as error:
         print(f"skipped: {error}", file=sys.stderr)
         return None

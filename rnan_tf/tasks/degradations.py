@@ -1,4 +1,4 @@
-"""Degradations: pure TensorFlow functions (clean image, seed, level) -> degraded image.
+"""Degradations: pure TensorFlow functions (clean image, seed, strength) -> degraded image.
 
 Images are uint8, 0 to 255, (H, W, C), as the reference's files are; an array will do for a tensor. The seed, two
 integers such as (seed, image index), alone decides about randomness: the same bytes come out eagerly and inside
@@ -13,16 +13,16 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-CFA_PATTERNS = ("GRBG", "RGGB", "BGGR", "GBRG")
+from rnan_tf.tasks.task import CFA_PATTERNS
 
 
-def add_noise(image: tf.Tensor, seed, level) -> tf.Tensor:
+def add_noise(image: tf.Tensor, seed, sigma) -> tf.Tensor:
     """Add white Gaussian noise, then round and clip.
 
     Args:
         image: (H, W, C) uint8.
         seed: two integers.
-        level: the noise's sigma on the 0-255 scale, a number or a scalar tensor.
+        sigma: the noise's, on the 0-255 scale, a number or a scalar tensor.
 
     Returns:
         (H, W, C) uint8.
@@ -30,17 +30,17 @@ def add_noise(image: tf.Tensor, seed, level) -> tf.Tensor:
     # The algorithm is named because the default may differ between devices.
     noise = tf.random.stateless_normal(tf.shape(image), seed, alg="philox")
     # Added on the scale 0 to 1: the last bits decide which way a value next to .5 is rounded.
-    noisy = tf.cast(image, tf.float32) / 255.0 + noise * (tf.cast(level, tf.float32) / 255.0)
+    noisy = tf.cast(image, tf.float32) / 255.0 + noise * (tf.cast(sigma, tf.float32) / 255.0)
     return tf.cast(tf.clip_by_value(tf.round(noisy * 255.0), 0.0, 255.0), tf.uint8)
 
 
-def mosaic(image: tf.Tensor, seed=None, level=None, pattern: str = "GRBG") -> tf.Tensor:
+def mosaic(image: tf.Tensor, seed=None, strength=None, pattern: str = "GRBG") -> tf.Tensor:
     """Keep at each pixel the colour that a Bayer sensor samples there and set the other two to zero.
 
     Args:
         image: (H, W, 3) uint8.
         seed: unused, nothing here is random.
-        level: unused, a mosaic has no strength.
+        strength: unused, a mosaic has none.
         pattern: the colours at (0,0) (0,1) (1,0) (1,1): "GRBG" (the reference), "RGGB", "BGGR" or "GBRG".
 
     Returns:
@@ -57,36 +57,36 @@ def mosaic(image: tf.Tensor, seed=None, level=None, pattern: str = "GRBG") -> tf
     return image * mask
 
 
-def compress_jpeg(image: tf.Tensor, seed, level) -> tf.Tensor:
-    """Encode as baseline JPEG and decode, bit-exact with Pillow's `save(quality=level)` of a gray image.
+def compress_jpeg(image: tf.Tensor, seed, quality) -> tf.Tensor:
+    """Encode as baseline JPEG and decode, bit-exact with Pillow's `save(quality=quality)` of a gray image.
 
     Args:
         image: (H, W, 1) uint8, the luma plane.
         seed: unused, nothing here is random.
-        level: quality, 1 to 100, a number or a scalar integer tensor.
+        quality: 1 to 100, a number or a scalar integer tensor.
 
     Returns:
         (H, W, 1) uint8.
     """
     # tf.image.adjust_jpeg_quality decodes with another inverse DCT and is off by one level on many pixels.
-    encoded = tf.raw_ops.EncodeJpegVariableQuality(images=image, quality=tf.cast(level, tf.int32))
+    encoded = tf.raw_ops.EncodeJpegVariableQuality(images=image, quality=tf.cast(quality, tf.int32))
     return _decode_jpeg(encoded, image.shape)
 
 
-def compress_color_jpeg(image: tf.Tensor, seed, level, subsampling: tuple[str, ...] = ("4:2:0",)) -> tf.Tensor:
-    """Encode as baseline JPEG and decode, bit-exact with Pillow's `save(quality=level, subsampling=...)`.
+def compress_color_jpeg(image: tf.Tensor, seed, quality, subsampling: tuple[str, ...] = ("4:2:0",)) -> tf.Tensor:
+    """Encode as baseline JPEG and decode, bit-exact with Pillow's `save(quality=quality, subsampling=...)`.
 
     Args:
         image: (H, W, 3) uint8.
         seed: two integers; they draw one of `subsampling`.
-        level: quality, 1 to 100, a number or a scalar tensor that holds a whole one.
+        quality: 1 to 100, a number or a scalar tensor that holds a whole one.
         subsampling: of the chroma, among `SUBSAMPLINGS`. "4:2:2" goes through Python, which a graph cannot take along
             to another process.
 
     Returns:
         (H, W, 3) uint8.
     """
-    encoders = [partial(_ENCODERS[name], image, level) for name in subsampling]
+    encoders = [partial(_ENCODERS[name], image, quality) for name in subsampling]
     drawn = tf.random.stateless_uniform((), seed, 0, len(encoders), tf.int32, alg="philox")
     return _decode_jpeg(tf.switch_case(drawn, encoders), image.shape)
 
@@ -118,26 +118,26 @@ def _encode_422(pixels, quality):
 
 
 _ENCODERS = {"4:2:0": _encode_420, "4:4:4": _encode_444, "4:2:2": _encode_422}
-SUBSAMPLINGS = tuple(_ENCODERS)
 
 
-def downscale(image: tf.Tensor, seed, level: int) -> tf.Tensor:
+def downscale(image: tf.Tensor, seed=None, strength=None, scale: int = 2) -> tf.Tensor:
     """Shrink by MATLAB's bicubic `imresize`.
 
     Args:
-        image: (H, W, C) uint8, H and W static and multiples of `level`.
+        image: (H, W, C) uint8, H and W static and multiples of `scale`.
         seed: unused, nothing here is random.
-        level: the super-resolution scale, 2, 3 or 4.
+        strength: unused, this has none.
+        scale: 2, 3 or 4.
 
     Returns:
-        (H / level, W / level, C) uint8.
+        (H / scale, W / scale, C) uint8.
 
     Raises:
-        ValueError: H or W is not a multiple of `level`.
+        ValueError: H or W is not a multiple of `scale`.
     """
-    if image.shape[0] % level or image.shape[1] % level:
-        raise ValueError(f"Height and width must be multiples of the scale {level}. Received: {tuple(image.shape)}")
-    return imresize(image, down=level)
+    if image.shape[0] % scale or image.shape[1] % scale:
+        raise ValueError(f"Height and width must be multiples of the scale {scale}. Received: {tuple(image.shape)}")
+    return imresize(image, down=scale)
 
 
 def imresize(image: tf.Tensor, up: int = 1, down: int = 1) -> tf.Tensor:

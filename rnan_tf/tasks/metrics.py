@@ -1,40 +1,24 @@
 """PSNR, SSIM and PSNR-B as the field's tables define them."""
 
 import math
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from scipy import ndimage
 
-
-@dataclass(frozen=True)
-class Protocol:
-    """How a task's tables measure a restored 8-bit image.
-
-    Attributes:
-        luma: measure Y of YCbCr (BT.601, 16 to 235, not rounded) instead of all channels.
-        border: pixels left out at every border.
-        ssim_window: "gaussian" (11x11, sigma 1.5) or "uniform" (8x8).
-        blocking: measure PSNR-B too.
-    """
-
-    luma: bool = False
-    border: int = 0
-    ssim_window: str = "gaussian"
-    blocking: bool = False
+from rnan_tf.tasks.task import Scoring
 
 
-def score(restored: np.ndarray, clean: np.ndarray, protocol: Protocol) -> dict[str, float]:
+def score(restored: np.ndarray, clean: np.ndarray, scoring: Scoring) -> dict[str, float]:
     """Measure one restored image.
 
     Args:
         restored: (H, W, C) uint8.
         clean: (H, W, C) uint8.
-        protocol: what to compare and how.
+        scoring: what to compare and how.
 
     Returns:
-        {"psnr": decibels, "ssim": at most 1}, and {"psnrb": decibels} if `protocol.blocking`.
+        {"psnr": decibels, "ssim": at most 1}, and {"psnrb": decibels} if `scoring.blocking`.
 
     Raises:
         ValueError: the shapes differ.
@@ -42,13 +26,13 @@ def score(restored: np.ndarray, clean: np.ndarray, protocol: Protocol) -> dict[s
     if restored.shape != clean.shape:
         raise ValueError(f"Images to compare must have one shape. Received: {restored.shape} and {clean.shape}")
     a, b = (x.astype(np.float64) for x in (restored, clean))
-    if protocol.luma:
+    if scoring.luma:
         a, b = luma(a), luma(b)
-    if protocol.border:
-        inside = slice(protocol.border, -protocol.border)
+    if scoring.border:
+        inside = slice(scoring.border, -scoring.border)
         a, b = a[inside, inside], b[inside, inside]
-    scores = {"psnr": psnr(a, b), "ssim": ssim(a, b, protocol.ssim_window)}
-    return scores | ({"psnrb": psnrb(a, b)} if protocol.blocking else {})
+    scores = {"psnr": psnr(a, b), "ssim": ssim(a, b, scoring.ssim_window)}
+    return scores | ({"psnrb": psnrb(a, b)} if scoring.blocking else {})
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:

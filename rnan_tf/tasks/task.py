@@ -1,17 +1,21 @@
-"""The tasks: what is restored, from which degradation, and how the result is measured."""
+"""The tasks: what is restored, from which degradation, and how the result is measured.
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+Plain data: nothing here imports TensorFlow before an image is degraded.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
-import tensorflow as tf
 
 from rnan_tf.errors import InputError
 from rnan_tf.photos.noise import estimate_noise
 from rnan_tf.photos.pixels import rgb_to_gray_8bit, rgb_to_ycbcr
-from rnan_tf.tasks import degradations
-from rnan_tf.tasks.metrics import Protocol
+from rnan_tf.quiet import import_tensorflow
+
+CFA_PATTERNS = ("GRBG", "RGGB", "BGGR", "GBRG")
+SUBSAMPLINGS = ("4:2:0", "4:4:4", "4:2:2")
 
 
 def _rgb_to_jpeg_luma(pixels):
@@ -20,207 +24,261 @@ def _rgb_to_jpeg_luma(pixels):
 
 
 @dataclass(frozen=True)
+class Strength:
+    """What tells how bad a degradation is, in the user's unit.
+
+    Attributes:
+        name: of the argument and the option, "sigma" or "quality".
+        text: what a person calls it.
+        limits: (lowest, highest).
+        default: used when none is given.
+        published: those of the paper's tables.
+        whole: whether it is a whole number.
+        estimate: pixels of a degraded photograph -> its strength; None where nothing estimates it.
+    """
+
+    name: str
+    text: str
+    limits: tuple[int, int]
+    default: int
+    published: tuple[int, ...]
+    whole: bool = True
+    estimate: Callable[[np.ndarray], float] | None = None
+
+    def parse(self, text: str) -> tuple[float, float]:
+        """Read a strength or a range.
+
+        Args:
+            text: such as "50" or "0-75".
+
+        Returns:
+            (lowest, highest), equal for a single one.
+
+        Raises:
+            InputError: it is neither, or out of the limits.
+        """
+        low, high = self.limits
+        try:
+            values = [float(part) for part in text.split("-")]
+        except ValueError:
+            values = []
+        whole = all(value.is_integer() for value in values) or not self.whole
+        if len(values) not in (1, 2) or not whole or not low <= values[0] <= values[-1] <= high:
+            number = "whole number" if self.whole else "number"
+            raise InputError(
+                f"`{self.name}` must be a {number} from {low} to {high} or a range such as 10-50; got {text!r}"
+            )
+        return values[0], values[-1]
+
+
+SIGMA = Strength("sigma", "noise sigma", (0, 75), 50, (10, 30, 50, 70), whole=False, estimate=estimate_noise)
+QUALITY = Strength("quality", "JPEG quality", (1, 100), 10, (10, 20, 30, 40))
+STRENGTHS = {strength.name: strength for strength in (SIGMA, QUALITY)}
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How a task's tables measure a restored 8-bit image.
+
+    Attributes:
+        luma: measure Y of YCbCr (BT.601, 16 to 235, not rounded) instead of all channels.
+        border: pixels left out at every border.
+        ssim_window: "gaussian" (11x11, sigma 1.5) or "uniform" (8x8).
+        blocking: measure PSNR-B too, which counts the edges of JPEG's blocks as errors.
+    """
+
+    luma: bool = False
+    border: int = 0
+    ssim_window: str = "gaussian"
+    blocking: bool = False
+
+
+@dataclass(frozen=True)
 class Task:
     """A kind of restoration.
 
     Attributes:
         name: as on the command line.
+        function: the name of its degradation in `rnan_tf.tasks.degradations`.
+        options: further arguments of that function.
         channels: of the network's image, 3 (RGB) or 1.
-        degradation: (clean image, seed, level) -> degraded image, uint8 tensors, see `rnan_tf.tasks.degradations`.
-        level_name: what the level counts; None for a task without levels.
-        level_limits: lowest and highest level.
-        default_level: used when none is given.
-        paper_levels: the levels of the paper's tables.
-        whole_levels: whether levels are whole numbers.
-        level_range: whether one model may be trained for a range of levels.
-        conditional: whether such a model is told the level.
-        estimate_level: pixels of a degraded photograph -> its level; None where nothing estimates it.
-        to_gray: (H, W, 3) uint8 -> (H, W, 1) uint8, for a task of one channel.
-        scales: whether the restored image is larger, by a factor that is the level.
+        scale: how many times larger the restored image is.
+        strength: what tells how bad the degradation is; None if nothing does.
+        conditional: whether a network for a range of strengths is told the strength.
+        mosaic: whether the degraded image is a sensor's GRBG mosaic.
+        of_luma: whether its one channel is the luma of a colour photograph.
         loss: "l1" or "l2", the paper's.
-        luma: whether only the luma is measured.
-        ssim_window: see `Protocol`.
-        blocking: whether PSNR-B is measured, which counts the edges of JPEG's blocks as errors.
-        subsampled: whether the degradation is a codec with a choice of chroma subsamplings.
+        scoring: how results are measured.
+        input_text: what the degraded image is called.
     """
 
     name: str
-    channels: int
-    degradation: Callable
-    level_name: str | None = None
-    level_limits: tuple[int, int] = (0, 0)
-    default_level: int = 0
-    paper_levels: tuple[int, ...] = (0,)
-    whole_levels: bool = True
-    level_range: bool = False
+    function: str
+    options: Mapping[str, object] = field(default_factory=dict)
+    channels: int = 3
+    scale: int = 1
+    strength: Strength | None = None
     conditional: bool = False
-    estimate_level: Callable | None = None
-    to_gray: Callable = rgb_to_gray_8bit
-    scales: bool = False
+    mosaic: bool = False
+    of_luma: bool = False
     loss: str = "l2"
-    luma: bool = False
-    ssim_window: str = "gaussian"
-    blocking: bool = False
-    subsampled: bool = False
+    scoring: Scoring = Scoring()
+    input_text: str = "degraded input"
 
-    def scale(self, level: float) -> int:
-        """Return how many times larger the restored image is: the level of `sr`, 1 for the others."""
-        return int(level) if self.scales else 1
+    @property
+    def degradation(self) -> Callable:
+        """(clean image, seed, strength) -> degraded image, uint8 tensors; see `rnan_tf.tasks.degradations`."""
+        from rnan_tf.tasks import degradations  # here, as TensorFlow takes seconds to import
 
-    def protocol(self, level: float) -> Protocol:
-        """Return how the paper's tables measure this task at a level."""
-        border = self.scale(level) if self.scales else 0
-        return Protocol(self.luma, border, self.ssim_window, self.blocking)
+        return partial(getattr(degradations, self.function), **self.options)
+
+    @property
+    def subsamplings(self) -> tuple[str, ...]:
+        """The chroma subsamplings of its codec, one of which is drawn for each image; empty without such a choice."""
+        return tuple(self.options.get("subsampling", ()))
 
     def with_subsampling(self, *names: str) -> "Task":
-        """Return this task with other chroma subsamplings, one of which is drawn for each image; without names itself.
+        """Return this task with other chroma subsamplings; without names itself.
 
         Args:
-            names: among `degradations.SUBSAMPLINGS`.
+            names: among `SUBSAMPLINGS`.
 
         Raises:
             InputError: the task has no such choice.
         """
         if not names:
             return self
-        if not self.subsampled:
-            raise InputError(f"task {self.name} has no chroma subsampling; leave --subsampling out")
-        return replace(self, degradation=partial(self.degradation, subsampling=names))
+        if not self.subsamplings:
+            raise InputError(f"task {self.name} has no chroma subsampling; leave `subsampling` out")
+        return replace(self, options={**self.options, "subsampling": names})
 
-    def clean(self, pixels: np.ndarray, level: float) -> np.ndarray:
+    def parse_strength(self, **texts: str | None) -> tuple[float, float]:
+        """Read the strength or the range of strengths that the user gave.
+
+        Args:
+            **texts: name -> "50", "0-75" or None, as `Strength.parse` reads it.
+
+        Returns:
+            (lowest, highest), equal for a single one; the default if none is given, 0 for a task without strengths.
+
+        Raises:
+            InputError: not a strength of this task.
+        """
+        given = {name: text for name, text in texts.items() if text is not None}
+        for name in given:
+            self.check_has(name)
+        if self.strength is None:
+            return 0, 0
+        if not given:
+            return self.strength.default, self.strength.default
+        return self.strength.parse(given[self.strength.name])
+
+    def check_has(self, name: str) -> None:
+        """Check that a strength's name is that of this task's.
+
+        Raises:
+            InputError: it is not.
+        """
+        if self.strength is None or self.strength.name != name:
+            instead = f"give its `{self.strength.name}`" if self.strength else "leave it out"
+            raise InputError(f"task {self.name} has no `{name}`; {instead}")
+
+    def at(self, strength: float) -> str:
+        """Return ", noise sigma 50" for headings, nothing for a task without strengths."""
+        return f", {self.strength.text} {strength:g}" if self.strength else ""
+
+    def nearest(self, strengths: tuple[float, float]) -> float:
+        """Return the default strength, or the nearest within a range; 0 for a task without strengths."""
+        return min(max(self.strength.default, strengths[0]), strengths[1]) if self.strength else 0
+
+    def clean(self, pixels: np.ndarray) -> np.ndarray:
         """Turn a photograph into a clean image of this task.
 
         Args:
             pixels: (H, W, 1 or 3) uint8.
-            level: the level, for `sr` the scale: the image is cropped to a multiple of it.
 
         Returns:
-            (H, W, channels) uint8: gray by MATLAB's weights for `denoise-gray`, the luma of JPEG for `jpeg`.
+            (H, W, channels) uint8, cropped to multiples of `scale`: gray by MATLAB's weights for `denoise-gray`, the
+            luma of JPEG for `jpeg`.
         """
-        height, width = (size - size % self.scale(level) for size in pixels.shape[:2])
+        height, width = (size - size % self.scale for size in pixels.shape[:2])
         pixels = pixels[:height, :width]
         if pixels.shape[2] == self.channels:
             return pixels
         if self.channels == 3:
             return np.repeat(pixels, 3, axis=2)
-        return self.to_gray(pixels)
+        return _rgb_to_jpeg_luma(pixels) if self.of_luma else rgb_to_gray_8bit(pixels)
 
-    def parse_level(self, text: str | None) -> tuple[float, float]:
-        """Read a level or a range of levels.
-
-        Args:
-            text: "50", "0-75" or None for the default.
-
-        Returns:
-            (lowest, highest), equal for a single level.
-
-        Raises:
-            InputError: not a level of this task.
-        """
-        if text is None:
-            return self.default_level, self.default_level
-        if self.level_name is None:
-            raise InputError(f"task {self.name} has no level; leave --level out")
-        low, high = self.level_limits
-        number = "whole number" if self.whole_levels else "number"
-        form = f"a {number} from {low} to {high}" + (" or a range such as 10-50" if self.level_range else "")
-        try:
-            values = [float(part) for part in str(text).split("-")]
-        except ValueError:
-            values = []
-        count = len(values)
-        whole = all(value.is_integer() for value in values) or not self.whole_levels
-        in_order = count in ((1, 2) if self.level_range else (1,)) and low <= values[0] <= values[-1] <= high
-        if not in_order or not whole:
-            raise InputError(f"level {text!r} of task {self.name} ({self.level_name}) must be {form}")
-        return values[0], values[-1]
-
-    def degrade(self, clean: np.ndarray, seed, level: float) -> np.ndarray:
+    def degrade(self, clean: np.ndarray, seed: tuple[int, int], strength: float = 0) -> np.ndarray:
         """Degrade a clean image.
 
         Args:
             clean: (H, W, channels) uint8, cropped by `clean`.
             seed: two integers.
-            level: a single level.
+            strength: in the user's unit; a task without ignores it.
 
         Returns:
             (H / scale, W / scale, channels) uint8.
         """
-        level = int(level) if float(level).is_integer() else level
-        # A GPU would multiply matrices in TensorFloat-32 and draw other noise in the last bits.
-        with tf.device("CPU"):
-            return self.degradation(clean, seed, level).numpy()
+        strength = int(strength) if float(strength).is_integer() else strength
+        with _on_cpu():
+            return self.degradation(clean, seed, strength).numpy()
 
-    def baseline(self, degraded: np.ndarray, level: float) -> np.ndarray:
-        """Return the degraded image at the clean one's size: enlarged bicubically for `sr`, itself for the others.
+    def baseline(self, degraded: np.ndarray) -> np.ndarray:
+        """Return the degraded image at the clean one's size: enlarged bicubically where the task enlarges.
 
         Args:
             degraded: (H, W, channels) uint8.
-            level: a single level.
 
         Returns:
             (H * scale, W * scale, channels) uint8.
         """
-        scale = self.scale(level)
-        if scale == 1:
+        if self.scale == 1:
             return degraded
-        with tf.device("CPU"):
-            return degradations.imresize(degraded, up=scale).numpy()
+        from rnan_tf.tasks.degradations import imresize
+
+        with _on_cpu():
+            return imresize(degraded, up=self.scale).numpy()
 
 
-_NOISE = {
-    "degradation": degradations.add_noise,
-    "level_name": "noise sigma",
-    "level_limits": (0, 75),
-    "default_level": 50,
-    "paper_levels": (10, 30, 50, 70),
-    "whole_levels": False,
-    "level_range": True,
-    "conditional": True,
-    "estimate_level": estimate_noise,
-}
-_JPEG = {
-    "level_name": "JPEG quality",
-    "level_limits": (1, 100),
-    "default_level": 10,
-    "paper_levels": (10, 20, 30, 40),
-    "level_range": True,
-    "blocking": True,
-}
+def _on_cpu():
+    # A GPU would multiply matrices in TensorFloat-32 and draw other noise in the last bits.
+    return import_tensorflow().device("CPU")
+
 
 TASKS = {
     task.name: task
     for task in (
-        Task("denoise", channels=3, **_NOISE),
-        Task("denoise-gray", channels=1, **_NOISE),
-        Task("demosaic", channels=3, degradation=degradations.mosaic),
+        Task("denoise", "add_noise", strength=SIGMA, conditional=True),
+        Task("denoise-gray", "add_noise", channels=1, strength=SIGMA, conditional=True),
+        Task("demosaic", "mosaic", mosaic=True, input_text="mosaiced input"),
         Task(
             "jpeg",
+            "compress_jpeg",
             channels=1,
-            degradation=degradations.compress_jpeg,
-            to_gray=_rgb_to_jpeg_luma,
-            ssim_window="uniform",
-            **_JPEG,
+            of_luma=True,
+            strength=QUALITY,
+            scoring=Scoring(ssim_window="uniform", blocking=True),
         ),
         Task(
             "jpeg-color",
-            channels=3,
-            degradation=degradations.compress_color_jpeg,
+            "compress_color_jpeg",
+            {"subsampling": ("4:2:0",)},
+            strength=QUALITY,
             conditional=True,
-            subsampled=True,
-            **_JPEG,
+            scoring=Scoring(blocking=True),
         ),
-        Task(
-            "sr",
-            channels=3,
-            degradation=degradations.downscale,
-            level_name="scale",
-            level_limits=(2, 4),
-            default_level=2,
-            paper_levels=(2, 3, 4),
-            scales=True,
-            loss="l1",
-            luma=True,
+        *(
+            Task(
+                f"sr-x{scale}",
+                "downscale",
+                {"scale": scale},
+                scale=scale,
+                loss="l1",
+                scoring=Scoring(luma=True, border=scale),
+                input_text="bicubic enlargement",
+            )
+            for scale in (2, 3, 4)
         ),
     )
 }

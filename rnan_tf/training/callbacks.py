@@ -10,11 +10,11 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from rnan_tf.files import write_atomically
+from rnan_tf.network.loading import save_model
 from rnan_tf.network.model import RNAN
 from rnan_tf.photos.codecs import encode
-from rnan_tf.restoring.evaluation import evaluate
-from rnan_tf.restoring.loading import save_model
-from rnan_tf.restoring.tiling import model_predictor, restore
+from rnan_tf.restoring.evaluation import Evaluated, evaluate, mean_scores
+from rnan_tf.restoring.runtimes.keras import KerasRuntime
 from rnan_tf.tasks.task import Task
 from rnan_tf.training.checkpoints import Progress, save_checkpoint
 from rnan_tf.training.compilation import average_weights
@@ -29,7 +29,7 @@ class Validation(keras.callbacks.Callback):
         averaged: a float32 copy of the trained model; it receives the moving average of the weights.
         images: (name, clean image) pairs, (H, W, C) uint8.
         task: the task.
-        level: the single level to measure.
+        strength: to validate at, in the user's unit.
         every: steps between validations.
         last_step: the run's end, where it validates in any case.
         run_dir: where `best.keras`, `last.keras`, `panel.png` and `curves.png` go.
@@ -42,7 +42,7 @@ class Validation(keras.callbacks.Callback):
         averaged: RNAN,
         images: list[tuple[str, np.ndarray]],
         task: Task,
-        level: float,
+        strength: float,
         every: int,
         last_step: int,
         run_dir: Path,
@@ -51,7 +51,7 @@ class Validation(keras.callbacks.Callback):
     ):
         super().__init__()
         self.chief = chief
-        self.averaged, self.images, self.task, self.level = averaged, images, task, level
+        self.runtime, self.images, self.task, self.strength = KerasRuntime(averaged), images, task, strength
         self.every, self.last_step, self.run_dir, self.progress = every, last_step, run_dir, progress
         if chief:
             self.writer = tf.summary.create_file_writer(str(run_dir / "tensorboard" / "panels"))
@@ -73,27 +73,26 @@ class Validation(keras.callbacks.Callback):
             return
         logs["dropped"] = self.progress.dropped
         if not between:
-            self.averaged.set_weights(average_weights(self.model))
-            predict = model_predictor(self.averaged, self.level / 255)
-            logs["val_psnr"] = evaluate(self.images, self.task, self.level, predict)["mean"]["psnr"]
-            self._record(step, logs, predict)
+            self.runtime.model.set_weights(average_weights(self.model))
+            first, *others = evaluate(self.images, self.task, self.strength, self.runtime.at(self.strength))
+            logs["val_psnr"] = mean_scores(image.scores for image in (first, *others))["psnr"]
+            self._record(step, logs, first)
         # While steps are being dropped or diverge, the checkpoint to go back to is one from before.
         if not (self.progress.bad_in_a_row or self.progress.high_in_a_row) or step == self.last_step:
             save_checkpoint(self.run_dir / "checkpoints", self.model, self.progress)
 
-    def _record(self, step, logs, predict):
+    def _record(self, step, logs, shown: Evaluated):
         scores = {key: float(logs[key]) for key in ("loss", "psnr", "val_psnr")}
         self.progress.history.append({"step": step, **scores, "dropped": logs["dropped"]})
-        self.averaged.metadata.update({"steps": step, "validation_psnr": round(logs["val_psnr"], 3)})
+        score = round(logs["val_psnr"], 3)
+        averaged = self.runtime.model
+        averaged.metadata = self.runtime.card.with_details(steps=step, validation_psnr=score).to_dict()
         if logs["val_psnr"] > self.progress.best:
             self.progress.best = logs["val_psnr"]
-            save_model(self.averaged, self.run_dir / "best.keras")
-        save_model(self.averaged, self.run_dir / "last.keras")
+            save_model(averaged, self.run_dir / "best.keras")
+        save_model(averaged, self.run_dir / "last.keras")
         write_curves(self.run_dir / "curves.png", self.progress.history)
-        clean = self.images[0][1]
-        degraded = self.task.degrade(clean, (0, 0), self.level)
-        restored = restore(predict, degraded, self.task.scale(self.level))
-        picture = panel(self.task.baseline(degraded, self.level), restored, clean)
+        picture = panel(self.task.baseline(shown.degraded), shown.restored, shown.clean)
         write_atomically(self.run_dir / "panel.png", encode(picture, "PNG", None))
         with self.writer.as_default(step=step):
             tf.summary.image("before_after_truth", picture[None])

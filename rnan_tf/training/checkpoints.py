@@ -100,7 +100,7 @@ def restore_checkpoint(folder: Path, model: keras.Model, set_aside: bool = True)
             candidate.rename(aside)
     if candidates:
         raise JobError(
-            f"{folder}: no checkpoint is whole; start anew in another --run-dir, with --init for its best.keras"
+            f"{folder}: no checkpoint is whole; start anew in another `run_dir`, with `init` for its best.keras"
         )
     return Progress()
 

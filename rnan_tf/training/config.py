@@ -6,30 +6,22 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rnan_tf.errors import InputError
+from rnan_tf.errors import InputError, first_line
 from rnan_tf.files import write_atomically
 from rnan_tf.network.variants import VARIANTS
-from rnan_tf.tasks.degradations import SUBSAMPLINGS
-from rnan_tf.tasks.task import TASKS, get_task
+from rnan_tf.tasks.task import STRENGTHS, SUBSAMPLINGS, TASKS, Task, get_task
 
 # What differs between the model sizes. rnan: the paper, section 4.1 (Adam, 1e-4 halved in steps, 48x48 patches, batch
-# 16). rnan_lite: the measurements in docs/recipe.md.
-RECIPES = {
-    "rnan": {"optimizer": "adam", "schedule": "step", "steps": 1_000_000, "patch_size": 48},
-    "rnan_lite": {"optimizer": "muon", "schedule": "cosine", "steps": 20_000, "patch_size": 48, "loss": "l1"},
+# 16). rnan_lite: the measurements in docs/recipe.md. None: the task's own.
+_LITE = {"optimizer": "muon", "schedule": "cosine", "steps": 20_000, "patch_size": 48, "loss": "l1"}
+DEFAULTS = {
+    "rnan": {"optimizer": "adam", "schedule": "step", "steps": 1_000_000, "patch_size": 48, "loss": None},
+    "rnan_lite": _LITE,
+    "rnan_lite_sr": {**_LITE, "patch_size": 24},
 }
-# (model, optimizer) -> highest rate. Muon's steps have a fixed size, which clipping would not change.
-LEARNING_RATES = {
-    ("rnan", "adam"): 1e-4,
-    ("rnan", "muon"): 2e-4,
-    ("rnan_lite", "adam"): 1e-3,
-    ("rnan_lite", "muon"): 2e-3,
-}
+# Highest rates: of rnan, and of the others. Muon's steps have a fixed size, which clipping would not change.
+LEARNING_RATES = {"adam": (1e-4, 1e-3), "muon": (2e-4, 2e-3)}
 CLIPNORMS = {"adam": 1.0, "muon": 0.0}
-# What runs that are older than an option did.
-OLDER_RUNS = {"optimizer": "adam"}
-# What differs for super-resolution, see `rnan_tf.network.variants`.
-SUPER_RESOLUTION_RECIPES = {"rnan_lite": {"patch_size": 24}}
 
 
 def _option(default, text, **options):
@@ -41,7 +33,8 @@ class TrainConfig:
     """All that decides about a run's result. Fields left open take the model's recipe or the task's default."""
 
     task: str = _option("demosaic", "what to learn", choices=tuple(TASKS))
-    level: str | None = _option(None, "noise sigma, JPEG quality or scale: 50, or a range such as 0-75")
+    sigma: str | None = _option(None, "noise, 0-255 scale: 50, or a range such as 0-75")
+    quality: str | None = _option(None, "JPEG quality: 10, or a range such as 5-60")
     data: tuple[str, ...] = _option(
         (), "photographs to train on: folders, files, globs (scikit-image's own)", nargs="+"
     )
@@ -50,10 +43,12 @@ class TrainConfig:
     subsampling: tuple[str, ...] = _option(
         (), "chroma of jpeg-color's patches, one drawn for each (4:2:0 4:4:4)", nargs="+", choices=SUBSAMPLINGS
     )
-    model: str | None = _option(None, "rnan where a GPU is visible, else rnan_lite", choices=tuple(VARIANTS))
+    model: str | None = _option(
+        None, "rnan where a GPU is visible, else rnan_lite, for sr rnan_lite_sr", choices=tuple(VARIANTS)
+    )
     steps: int | None = _option(None, "optimizer steps (rnan 1,000,000, rnan_lite 20,000)")
     batch_size: int = _option(16, "patches a step, over all devices")
-    patch_size: int | None = _option(None, "height and width of the degraded patches, even (48; rnan_lite for sr: 24)")
+    patch_size: int | None = _option(None, "height and width of the degraded patches, even (48; rnan_lite_sr: 24)")
     optimizer: str | None = _option(None, "rnan: adam; rnan_lite: muon", choices=("adam", "muon"))
     learning_rate: float | None = _option(None, "highest rate (rnan 1e-4, rnan_lite 2e-3; muon 2e-4, adam 1e-3)")
     schedule: str | None = _option(None, "rnan: step, halved 5 times; rnan_lite: cosine", choices=("cosine", "step"))
@@ -65,7 +60,9 @@ class TrainConfig:
     precision: str = _option("float32", "of the computation", choices=("float32", "bfloat16", "float16"))
     validate_every: int = _option(500, "steps between validations; a checkpoint is written with each")
     seed: int = _option(0, "of the first weights, the patches and the noise")
-    init: str | None = _option(None, "start from this model's weights: a .keras file or a run folder")
+    init: str | None = _option(None, "start from this model's weights: a .keras file, a run folder or a preset")
+    # In files only: constructor arguments of RNAN that differ from the model size's.
+    network: dict = field(default_factory=dict)
 
     def resolved(self, has_gpu: bool, run_dir: Path | None = None) -> "TrainConfig":
         """Fill in what the user left open.
@@ -75,49 +72,54 @@ class TrainConfig:
             run_dir: the run's folder; a run in it that is older than an option goes on without it.
 
         Returns:
-            A configuration without open fields but `init`, and `subsampling` where the task has none.
+            A configuration without open fields but `init`, and what the task does not have.
 
         Raises:
             InputError: a value is out of its range.
         """
-        task, model = get_task(self.task), self.model or default_model(has_gpu)
-        defaults = {"loss": task.loss, **RECIPES[model], "model": model, "level": self.level}
-        if task.name == "sr":
-            defaults |= SUPER_RESOLUTION_RECIPES.get(model, {})
-        if task.level_name:
-            defaults["level"] = self.level or str(task.default_level)
-        if task.subsampled:
+        task = get_task(self.task)
+        model = self.model or default_model(task, has_gpu)
+        defaults = {"model": model, **DEFAULTS[model], "loss": DEFAULTS[model]["loss"] or task.loss}
+        if task.strength:
+            defaults[task.strength.name] = str(task.strength.default)
+        if task.subsamplings:
             defaults["subsampling"] = ("4:2:0", "4:4:4")
-        task.parse_level(defaults["level"])
         task.with_subsampling(*self.subsampling)
         if run_dir and _is_older(run_dir):
             defaults |= OLDER_RUNS
         optimizer = self.optimizer or defaults["optimizer"]
-        defaults |= {"learning_rate": LEARNING_RATES[model, optimizer], "clipnorm": CLIPNORMS[optimizer]}
+        defaults["learning_rate"] = LEARNING_RATES[optimizer][model != "rnan"]
+        defaults["clipnorm"] = CLIPNORMS[optimizer]
         config = dataclasses.replace(
             self, **{key: value for key, value in defaults.items() if getattr(self, key) in (None, ())}
         )
         config._check()
         return config
 
+    @property
+    def strengths(self) -> tuple[float, float]:
+        """The strengths to train for, (lowest, highest) in the user's unit; zeros for a task without."""
+        return get_task(self.task).parse_strength(**{name: getattr(self, name) for name in STRENGTHS})
+
     def _check(self):
+        _ = self.strengths  # which are read, and complained of
         for name in ("steps", "batch_size", "accumulate", "max_bad_steps", "validate_every"):
             if getattr(self, name) < 1:
-                raise InputError(f"--{name.replace('_', '-')} must be at least 1; got {getattr(self, name)}")
+                raise InputError(f"`{name}` must be at least 1; got {getattr(self, name)}")
         if self.batch_size % self.accumulate:
-            raise InputError(f"--accumulate {self.accumulate} must divide --batch-size {self.batch_size}")
+            raise InputError(f"`accumulate` {self.accumulate} must divide `batch_size` {self.batch_size}")
         if self.patch_size < 8 or self.patch_size % 2:
-            raise InputError(f"--patch-size must be even and at least 8; got {self.patch_size}")
+            raise InputError(f"`patch_size` must be even and at least 8; got {self.patch_size}")
         if not 0 < self.learning_rate < math.inf:
-            raise InputError(f"--learning-rate must be above 0; got {self.learning_rate}")
+            raise InputError(f"`learning_rate` must be above 0; got {self.learning_rate}")
         if not 0 <= self.clipnorm < math.inf:
-            raise InputError(f"--clipnorm must be at least 0, which does not clip; got {self.clipnorm}")
+            raise InputError(f"`clipnorm` must be at least 0, which does not clip; got {self.clipnorm}")
         if self.val_data and not self.data:
-            raise InputError("--val-data needs --data")
+            raise InputError("`val_data` needs `data`")
         if self.skip_subsampled and get_task(self.task).channels != 3:
-            raise InputError(f"task {self.task} does not look at chroma; leave --skip-subsampled out")
+            raise InputError(f"task {self.task} does not look at chroma; leave `skip_subsampled` out")
         if self.skip_subsampled and not self.data:
-            raise InputError("--skip-subsampled needs --data")
+            raise InputError("`skip_subsampled` needs `data`")
 
     @property
     def ema_momentum(self) -> float:
@@ -142,23 +144,55 @@ class TrainConfig:
             write_atomically(path, json.dumps(ours, indent=2).encode())
             return
         try:
-            # Runs may be older than an option.
-            theirs = {**TrainConfig()._as_json(), **OLDER_RUNS, **json.loads(path.read_text())}
-        except (ValueError, OSError) as error:
-            raise InputError(f"{path}: not a readable configuration ({error}); give another --run-dir") from error
+            theirs = _upgraded(json.loads(path.read_text()))
+        except (ValueError, OSError, AttributeError) as error:
+            raise InputError(f"{path}: not a readable configuration ({error}); give another `run_dir`") from error
         differing = [
             f"{key} {theirs.get(key)!r} there, {ours[key]!r} now" for key in ours if theirs.get(key) != ours[key]
         ]
         if differing:
             raise InputError(
                 f"{run_dir} holds a run of another configuration ({'; '.join(differing)}); "
-                "give another --run-dir, and --init to start from its weights"
+                "give another `run_dir`, and `init` to start from its weights"
             )
 
 
-def default_model(has_gpu: bool) -> str:
+def default_model(task: Task, has_gpu: bool) -> str:
     """Return the model size that is trained where none was asked for."""
-    return "rnan" if has_gpu else "rnan_lite"
+    return "rnan" if has_gpu else "rnan_lite_sr" if task.scale > 1 else "rnan_lite"
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read a configuration: a run's `config.json`, or a recipe.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: it is not there or not a configuration.
+    """
+    try:
+        data = _upgraded(json.loads(path.read_text()))
+        return TrainConfig(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a readable configuration ({first_line(error)})") from error
+
+
+# === Runs of version 0.1, and those that are older than an option ===
+
+OLDER_RUNS = {"optimizer": "adam"}
+
+
+def _upgraded(data):
+    """Version 0.1 had the task `sr`, whose level was the scale, and `level` for every strength."""
+    older = OLDER_RUNS if "level" in data else {}
+    data = {**TrainConfig()._as_json(), **older, **data}
+    level = data.pop("level", None)
+    if data["task"] == "sr":
+        data |= {"task": f"sr-x{level or 2}", "model": {"rnan_lite": "rnan_lite_sr"}.get(data["model"], data["model"])}
+    elif level is not None:
+        data[get_task(data["task"]).strength.name] = level
+    return data
 
 
 def _is_older(run_dir):

@@ -53,7 +53,7 @@ def store_photographs(files: Sequence[Path], spec: PatchSpec, folder: Path) -> N
         temporary.mkdir()
         for file in files:
             try:
-                image = read_clean(file, spec.task, spec.level[0])
+                image = read_clean(file, spec.task)
             except ImageError as error:
                 print(f"skipped: {error}", file=sys.stderr)
                 continue

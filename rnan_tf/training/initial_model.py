@@ -5,8 +5,11 @@ from pathlib import Path
 
 import rnan_tf
 from rnan_tf.errors import InputError
+from rnan_tf.network.cost import multiply_adds
+from rnan_tf.network.loading import load_model
 from rnan_tf.network.model import RNAN
-from rnan_tf.restoring.loading import load_model
+from rnan_tf.network.variants import VARIANTS
+from rnan_tf.restoring.card import ModelCard
 from rnan_tf.training.config import TrainConfig
 from rnan_tf.training.patches import PatchSpec
 from rnan_tf.training.train_step import TrainedRNAN
@@ -29,9 +32,7 @@ def build_model(config: TrainConfig, spec: PatchSpec) -> TrainedRNAN:
         InputError: `config.init` is not a model of this size.
     """
     task, dtype = spec.task, {"bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}.get(config.precision)
-    metadata = {
-        "task": task.name,
-        "level": list(spec.level) if task.level_name else None,
+    details = {
         "model": config.model,
         "patch_size": config.patch_size,
         "batch_size": config.batch_size,
@@ -40,14 +41,11 @@ def build_model(config: TrainConfig, spec: PatchSpec) -> TrainedRNAN:
         "version": rnan_tf.__version__,
         "code": code_version(),
     }
-    model = TrainedRNAN.from_preset(
-        config.model,
-        channels=task.channels,
-        scale=task.scale(spec.level[0]),
-        conditional=spec.conditional,
-        metadata=metadata,
-        dtype=dtype,
-    )
+    card = ModelCard.of_task(task, spec.strengths, spec.conditional)
+    design = {"channels": task.channels, "scale": task.scale, "conditional": spec.conditional, "dtype": dtype}
+    model = TrainedRNAN(**{**VARIANTS[config.model], **design, **config.network})
+    details |= {"parameters": model.count_params(), "multiply_adds": round(multiply_adds(model))}
+    model.metadata = card.with_details(**details).to_dict()
     if (config.patch_size // model.space_to_depth) ** 2 <= WHOLE_MAP:
         model = model.rebuild(chunk_size=WHOLE_MAP)
     if config.init:
@@ -82,7 +80,7 @@ def take_weights(model: RNAN, start: RNAN, name: str) -> None:
     fitting = {path for path in ours.keys() & theirs.keys() if ours[path].shape == theirs[path].shape}
     unlike = [path for path in {**ours, **theirs} if path not in fitting]
     if any(path.split("/")[0].rstrip("_0123456789") not in ("head", "tail", "upsample") for path in unlike):
-        raise InputError(f"{name}: its weights are not of the model size that is to be trained; give another --model")
+        raise InputError(f"{name}: its weights are not of the model size that is to be trained; give another `model`")
     for path in fitting:
         ours[path].assign(theirs[path])
     if unlike:

@@ -26,25 +26,25 @@ class PatchSpec:
 
     Attributes:
         task: the task.
-        level: (lowest, highest) level; each patch has its own within the range.
+        strengths: (lowest, highest); each patch has its own within the range.
         size: height and width of the degraded patch, even; the clean one is `task.scale` times larger.
         seed: decides, with the patch's number, about everything random in it.
     """
 
     task: Task
-    level: tuple[float, float]
+    strengths: tuple[float, float]
     size: int
     seed: int
 
     @property
     def clean_size(self) -> int:
         """Height and width of the clean patch."""
-        return self.size * self.task.scale(self.level[0])
+        return self.size * self.task.scale
 
     @property
     def conditional(self) -> bool:
-        """Whether the network is told the level."""
-        return self.task.conditional and self.level[0] < self.level[1]
+        """Whether the network is told the strength."""
+        return self.task.conditional and self.strengths[0] < self.strengths[1]
 
 
 def patch_batches(
@@ -76,7 +76,7 @@ def patch_batches(
     """
     if cache_bytes is None:
         cache_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 8
-    images = read_images(files, spec.task, spec.level[0], spec.clean_size, cache_bytes)
+    images = read_images(files, spec.task, spec.clean_size, cache_bytes)
     if images is None:
         patches = _streamed_patches(_reader(files, spec), len(files), spec, batch_size, first_step, part)
     else:
@@ -150,7 +150,7 @@ def _reader(files, spec):
         # A damaged file gives the patches of the next readable one.
         for offset in range(len(files)):
             file = files[(int(index) + offset) % len(files)]
-            image = try_read(file, spec.task, spec.level[0], spec.clean_size)
+            image = try_read(file, spec.task, spec.clean_size)
             if image is not None:
                 return image
         raise InputError(nothing_usable(files, spec.clean_size))
@@ -196,7 +196,7 @@ def _numbers(first_batch, batch_size, part):
 
 
 def _uniform(spec, number):
-    """Five numbers in [0, 1) that belong to a patch: image, y, x, orientation and level."""
+    """Five numbers in [0, 1) that belong to a patch: image, y, x, orientation and strength."""
     return tf.random.stateless_uniform((5,), (tf.cast(spec.seed, tf.int64), number), alg="philox")
 
 
@@ -214,19 +214,20 @@ def _pair(patch, u, spec, number):
     patch = tf.transpose(patch, tf.stack([transpose, 1 - transpose, 2]))
     clean = tf.ensure_shape(patch, (spec.clean_size, spec.clean_size, spec.task.channels))
 
-    low, high = spec.level
-    level = int(low) if float(low).is_integer() else low
+    low, high = spec.strengths
+    strength = int(low) if float(low).is_integer() else low
     if high > low:
-        level = low + (tf.floor(u[4] * (high - low + 1)) if spec.task.whole_levels else u[4] * (high - low))
+        span = tf.floor(u[4] * (high - low + 1)) if spec.task.strength.whole else u[4] * (high - low)
+        strength = low + span
     seed = tf.cast(spec.seed, tf.int64) + 1, number
-    return spec.task.degradation(clean, seed, level), tf.cast(level, tf.float32), clean
+    return spec.task.degradation(clean, seed, strength), tf.cast(strength, tf.float32), clean
 
 
 def _as_floats(spec):
     """Return the function that turns a batch of `_pair` into what `fit` wants."""
 
-    def convert(degraded, level, clean):
+    def convert(degraded, strength, clean):
         degraded, clean = (tf.cast(x, tf.float32) / 255.0 for x in (degraded, clean))
-        return ({"image": degraded, "level": level / 255.0} if spec.conditional else degraded), clean
+        return ({"image": degraded, "level": strength / 255.0} if spec.conditional else degraded), clean
 
     return convert

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from rnan_tf.files import write_atomically
-from rnan_tf.restoring.evaluation import evaluate
+from rnan_tf.restoring.evaluation import evaluate, mean_scores
 from rnan_tf.tasks.metrics import score
 from rnan_tf.tasks.task import Task
 
@@ -33,27 +33,25 @@ def bilinear_demosaic(mosaic: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(np.stack(planes, axis=2)), 0, 255).astype(np.uint8)
 
 
-def closing_table(images: list[tuple[str, np.ndarray]], task: Task, level: float, restored_psnr: float) -> str:
+def closing_table(images: list[tuple[str, np.ndarray]], task: Task, strength: float, restored_psnr: float) -> str:
     """Return the table of mean PSNRs over the validation photographs.
 
     Args:
         images: (name, clean image) pairs.
         task: the task.
-        level: the level that is measured.
+        strength: in the user's unit.
         restored_psnr: the model's, dB.
 
     Returns:
         Lines of text.
     """
-    names = {"demosaic": "mosaiced input", "sr": "bicubic enlargement"}
-    rows = [(names.get(task.name, "degraded input"), evaluate(images, task, level)["mean"]["psnr"])]
-    if task.name == "demosaic":
-        protocol = task.protocol(level)
-        scores = [score(bilinear_demosaic(task.degrade(clean, (0, 0), level)), clean, protocol) for _, clean in images]
-        rows.append(("bilinear interpolation", float(np.mean([row["psnr"] for row in scores]))))
+    found = list(evaluate(images, task, strength))
+    rows = [(task.input_text, mean_scores(image.scores for image in found)["psnr"])]
+    if task.mosaic:
+        scores = [score(bilinear_demosaic(image.degraded), image.clean, task.scoring) for image in found]
+        rows.append(("bilinear interpolation", mean_scores(scores)["psnr"]))
     rows.append(("model", restored_psnr))
-    at = f", {task.level_name} {level:g}" if task.level_name else ""
-    lines = [f"PSNR on {len(images)} held-out photograph(s), task {task.name}{at}:"]
+    lines = [f"PSNR on {len(images)} held-out photograph(s), task {task.name}{task.at(strength)}:"]
     return "\n".join([*lines, *(f"  {name:24s} {value:6.2f} dB" for name, value in rows)])
 
 

@@ -53,19 +53,18 @@ class Run:
         self.config, self.run_dir, self.strategy, self.data_service = config, run_dir, strategy, data_service
         self.chief = is_chief(strategy)
         if config.batch_size // strategy.num_replicas_in_sync % config.accumulate:
-            raise InputError(f"--accumulate {config.accumulate} must divide each device's share of --batch-size")
+            raise InputError(f"`accumulate` {config.accumulate} must divide each device's share of `batch_size`")
         if data_service:
             if "4:2:2" in config.subsampling:
-                raise InputError("--data-service cannot run Pillow, which --subsampling 4:2:2 needs; leave one out")
+                raise InputError("`data_service` cannot run Pillow, which `subsampling` 4:2:2 needs; leave one out")
             check_address(data_service)
         self.task = get_task(config.task).with_subsampling(*config.subsampling)
-        levels = self.task.parse_level(config.level)
-        self.level = min(max(self.task.default_level, levels[0]), levels[1])
-        self.spec = PatchSpec(self.task, levels, config.patch_size, config.seed)
+        self.strength = self.task.nearest(config.strengths)
+        self.spec = PatchSpec(self.task, config.strengths, config.patch_size, config.seed)
         if config.data and self.task.channels == 3:
             print(subsampled_notice(config.data, config.skip_subsampled), flush=True)
         self.files, validation_files = training_files(config.data, config.val_data, config.skip_subsampled)
-        self.images = read_images(validation_files, self.task, self.level) if self.chief else []
+        self.images = read_images(validation_files, self.task) if self.chief else []
         self._enter_folder()
         keras.utils.set_random_seed(config.seed)
         with strategy.scope():
@@ -86,10 +85,10 @@ class Run:
             self.config.write(self.run_dir, started)
         names = zlib.crc32("\n".join(file.name for file in self.files).encode())
         if len(set(everyones(self.strategy, names))) > 1:
-            raise JobError("--data holds other photographs for one worker than for another; give all the same")
+            raise JobError("`data` holds other photographs for one worker than for another; give all the same")
         if not self.chief:
             if not (self.run_dir / "config.json").exists():
-                raise JobError(f"{self.run_dir} is not the chief's; --run-dir must be a folder that all workers share")
+                raise JobError(f"{self.run_dir} is not the chief's; `run_dir` must be a folder that all workers share")
             self.config.write(self.run_dir, started=True)
 
     def _restore(self):
@@ -103,7 +102,7 @@ class Run:
         if len(set(steps)) > 1:
             raise JobError(
                 f"{self.run_dir}: the workers read checkpoints of different steps ({', '.join(map(str, steps))}); "
-                "--run-dir must be a folder that all workers share"
+                "`run_dir` must be a folder that all workers share"
             )
         return progress
 
@@ -142,8 +141,8 @@ class Run:
         if failed.rollbacks:
             raise JobError(
                 f"{bad} up to step {failed.step}, at half the learning rate again; {self._checkpoints} holds the "
-                "weights from before; try a lower --learning-rate or --precision float32 in another --run-dir "
-                "(--init starts it from this one's best.keras)"
+                "weights from before; try a lower `learning_rate` or `precision` float32 in another `run_dir` "
+                "(`init` starts it from this one's best.keras)"
             )
         self.progress = self._restore()
         self.progress.rollbacks, self.progress.dropped = 1, failed.dropped
@@ -166,7 +165,7 @@ class Run:
             self.averaged,
             self.images,
             self.task,
-            self.level,
+            self.strength,
             config.validate_every,
             config.steps,
             self.run_dir,
@@ -203,8 +202,8 @@ class Run:
             return JobError(f"{self.run_dir}: cannot be written (no space left); make room and run the command again")
         return JobError(
             f"out of memory at step {self.progress.step + 1} with {config.batch_size} patches of {config.patch_size}x"
-            f"{config.patch_size} in {config.accumulate} piece(s); give more pieces by --accumulate (it must divide "
-            "the batch), or a smaller --batch-size or --patch-size"
+            f"{config.patch_size} in {config.accumulate} piece(s); give more pieces by `accumulate` (it must divide "
+            "the batch), or a smaller `batch_size` or `patch_size`"
         )
 
     def batches(self, step: int) -> tf.data.Dataset | tf.distribute.DistributedDataset:
@@ -227,4 +226,4 @@ class Run:
 
     def closing_table(self) -> str:
         """Return the PSNR of the input, of a simple baseline and of the best model, as lines of text."""
-        return report.closing_table(self.images, self.task, self.level, self.progress.best)
+        return report.closing_table(self.images, self.task, self.strength, self.progress.best)

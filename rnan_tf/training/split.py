@@ -67,16 +67,16 @@ def training_files(
         return demo_photographs()
     files = [file for file in list_images(data) if not (skip_subsampled and is_subsampled(file))]
     if not files:
-        raise InputError("every photograph of --data is a JPEG with subsampled chroma; leave --skip-subsampled out")
+        raise InputError("every photograph of `data` is a JPEG with subsampled chroma; leave `skip_subsampled` out")
     if val_data:
         validation = list_images(val_data)
     elif len(files) > 1:
         count = min(max(len(files) // 20, 1), 8)
         validation = files[:: len(files) // count][:count]
     else:
-        raise InputError(f"{files[0]}: one photograph cannot be trained and validated on; add more, or --val-data")
+        raise InputError(f"{files[0]}: one photograph cannot be trained and validated on; add more, or `val_data`")
     held_out = {file.resolve() for file in validation}
     training = [file for file in files if file.resolve() not in held_out]
     if not training:
-        raise InputError("every photograph of --data is in --val-data too; nothing is left to train on")
+        raise InputError("every photograph of `data` is in `val_data` too; nothing is left to train on")
     return training, validation

@@ -58,18 +58,18 @@ def make_strategy(placement: Placement, batch_size: int) -> tf.distribute.Strate
     workers = _workers() if placement.strategy in ("auto", "multi-worker") else 0
     if placement.strategy == "multi-worker" and not workers:
         raise InputError(
-            "--strategy multi-worker needs the environment variable TF_CONFIG with the cluster's addresses; "
+            "`strategy` multi-worker needs the environment variable TF_CONFIG with the cluster's addresses; "
             "see docs/clusters.md"
         )
     if workers > 1:
         if placement.devices:
-            raise InputError("--devices: each worker of a cluster takes all GPUs it sees; set CUDA_VISIBLE_DEVICES")
+            raise InputError("`devices`: each worker of a cluster takes all GPUs it sees; set CUDA_VISIBLE_DEVICES")
         strategy = _join_cluster(workers)
     else:
         strategy = _local_strategy(placement)
     if batch_size % strategy.num_replicas_in_sync:
         raise InputError(
-            f"--batch-size {batch_size} is over all devices and must be a multiple of their number, "
+            f"`batch_size` {batch_size} is over all devices and must be a multiple of their number, "
             f"{strategy.num_replicas_in_sync}"
         )
     return strategy
@@ -191,16 +191,16 @@ def _local_strategy(placement):
     devices = [name.upper() for name in placement.devices or ()]
     for name in devices:
         if name not in gpus + cpus:
-            raise InputError(f"--devices {name}: no such device; there are {', '.join(gpus + cpus)}")
+            raise InputError(f"`devices` {name}: no such device; there are {', '.join(gpus + cpus)}")
     if len(set(devices)) < len(devices):
-        raise InputError(f"--devices {' '.join(devices)}: each may be named once")
+        raise InputError(f"`devices` {' '.join(devices)}: each may be named once")
     if placement.strategy == "one":
         if len(devices) > 1:
-            raise InputError("--strategy one takes one of --devices")
+            raise InputError("`strategy` one takes one of `devices`")
     elif placement.strategy == "mirrored" and not devices:
         devices = gpus
         if not devices:
-            raise InputError("--strategy mirrored: no GPU is visible; name --devices")
+            raise InputError("`strategy` mirrored: no GPU is visible; name `devices`")
     elif not devices and len(gpus) > 1:
         devices = gpus
     if placement.strategy == "mirrored" or len(devices) > 1:

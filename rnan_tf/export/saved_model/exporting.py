@@ -1,5 +1,6 @@
 """What surrounds a served model: its version, its warm-up requests, and the comparison with the Keras model."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ import tensorflow as tf
 from rnan_tf.errors import InputError, JobError
 from rnan_tf.export.saved_model.graph import ServingGraph
 from rnan_tf.photos.pixels import to_float
-from rnan_tf.restoring.tiling import model_predictor, restore
+from rnan_tf.restoring.card import CARD_FILE, ModelCard
+from rnan_tf.restoring.runtimes.keras import KerasRuntime
+from rnan_tf.restoring.tiling import restore
 
 MAX_PIXELS = 16_000_000
 UINT8_TOLERANCE = 1  # levels
@@ -17,16 +20,6 @@ WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"  # where the server look
 
 # signature -> input -> values, a batch of one
 Examples = dict[str, dict[str, np.ndarray]]
-
-
-def serving_apis():
-    try:
-        from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
-    except ImportError as error:
-        raise InputError(
-            "the warm-up requests need TensorFlow Serving's API: pip install 'rnan-tf[serving]'"
-        ) from error
-    return predict_pb2, prediction_log_pb2
 
 
 def default_photograph():
@@ -42,13 +35,13 @@ def next_version(folder: Path) -> int:
         InputError: the folder holds other content.
     """
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; give --output a folder")
+        raise InputError(f"{folder}: is a file; give `output` a folder")
     versions = [0]
     for path in folder.iterdir() if folder.exists() else ():
         if path.name.startswith("."):
             continue
         if not path.name.isdecimal() or not (path / "saved_model.pb").is_file():
-            raise InputError(f"{folder}: holds {path.name}, not only versions of a model; give --output another folder")
+            raise InputError(f"{folder}: holds {path.name}, not only versions of a model; give `output` another folder")
         versions.append(int(path.name))
     return max(versions) + 1
 
@@ -56,22 +49,22 @@ def next_version(folder: Path) -> int:
 # === Verification ===
 
 
-def make_examples(graph: ServingGraph, pixels: np.ndarray, level: float) -> Examples:
+def make_examples(graph: ServingGraph, pixels: np.ndarray, strength: float) -> Examples:
     """Return a request for each signature: a degraded piece of a photograph, larger than a tile for the 8-bit ones.
 
     Args:
         graph: what is exported.
         pixels: (H, W, 1 or 3) uint8.
-        level: to degrade at.
+        strength: to degrade at, in the user's unit.
     """
     if pixels.dtype != np.uint8:
-        raise InputError("--image must have 8 bits per channel")
+        raise InputError("`image` must have 8 bits per channel")
     tile = graph.tiling.tile
     side = (tile + tile // 4 + 1) * graph.model.scale
-    degraded = graph.task.degrade(graph.task.clean(pixels[:side, :side], level), (0, 0), level)
+    degraded = graph.task.degrade(graph.task.clean(pixels[:side, :side]), (0, 0), strength)
     height, width = (min(size, tile) // 4 * 4 for size in degraded.shape[:2])
     if not height or not width:
-        raise InputError("--image is too small; give a photograph of at least 16x16 pixels")
+        raise InputError("`image` is too small; give a photograph of at least 16x16 pixels")
     examples = {
         "serving_default": {"image": degraded[None]},
         "serve_float": {"image": to_float(degraded[None, :height, :width])},
@@ -79,11 +72,11 @@ def make_examples(graph: ServingGraph, pixels: np.ndarray, level: float) -> Exam
     }
     if graph.model.conditional:
         for inputs in examples.values():
-            inputs["level"] = np.array([level], np.float32)
+            inputs["level"] = np.array([strength], np.float32)
     return examples
 
 
-def compare(folder: Path, graph: ServingGraph, examples: Examples, level: float) -> tuple[int, float]:
+def compare(folder: Path, graph: ServingGraph, examples: Examples, strength: float) -> tuple[int, float]:
     """Run an exported model on examples and compare it with the Keras model.
 
     Returns:
@@ -97,7 +90,7 @@ def compare(folder: Path, graph: ServingGraph, examples: Examples, level: float)
         name: signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
         for name, inputs in examples.items()
     }
-    predict = model_predictor(graph.model, level / 255)
+    predict = KerasRuntime(graph.model, graph.card).at(strength)
     expected = restore(predict, examples["serving_default"]["image"][0], graph.model.scale, graph.tiling)
     served = results["serving_default"]["restored"][0], tf.io.decode_png(results["serve_bytes"]["image_bytes"][0])
     levels_off = max(int(np.abs(image.numpy().astype(int) - expected).max()) for image in served)
@@ -111,18 +104,30 @@ def compare(folder: Path, graph: ServingGraph, examples: Examples, level: float)
     return levels_off, float_off
 
 
-def write_warmup(folder: Path, name: str, examples: Examples, apis) -> None:
+def write_card(folder: Path, card: ModelCard) -> None:
+    """Write what the model is for, and how it cuts up images, into the folder of a SavedModel.
+
+    Args:
+        folder: of the SavedModel.
+        card: the card.
+    """
+    path = folder / CARD_FILE
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(card.to_dict()))
+
+
+def write_warmup(folder: Path, name: str, examples: Examples) -> None:
     """Write requests that the server runs when it loads the model, so that the first user does not wait.
 
     Args:
         folder: of the SavedModel.
         name: of the served model.
         examples: the requests.
-        apis: the modules of `serving_apis`.
     """
-    predict_pb2, prediction_log_pb2 = apis
+    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
     path = folder / WARMUP_FILE
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, inputs in examples.items():
             request = predict_pb2.PredictRequest()

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from rnan_tf.export.saved_model.tiles import restore_in_tiles
 from rnan_tf.network.model import RNAN
+from rnan_tf.restoring.card import ModelCard
 from rnan_tf.restoring.tiling import Tiling
-from rnan_tf.tasks.task import Task
+from rnan_tf.tasks.task import Task, get_task
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
@@ -24,20 +25,24 @@ class ServingGraph:
 
     Attributes:
         model: the network.
-        task: what it restores; decides how photographs of other channels are adapted to it.
-        levels: lowest and highest level that a conditional model takes, noise sigma on the 0-255 scale.
+        card: what it is for; decides how photographs of other channels are adapted to it.
         tiling: how images are cut up inside the graph.
         max_pixels: largest restored image, over all images of a batch of pixel arrays; more is refused.
     """
 
     model: RNAN
-    task: Task
-    levels: tuple[float, float]
+    card: ModelCard
     tiling: Tiling
     max_pixels: int
 
+    @property
+    def task(self) -> Task:
+        """What it restores."""
+        return get_task(self.card.task)
+
     def signatures(self) -> dict[str, tuple[Callable, list[tf.TensorSpec]]]:
-        """Return name -> (function, inputs). A conditional model's have a second input, `level` (batch,) float32.
+        """Return name -> (function, inputs). A conditional model's have a second input, `level` (batch,) float32,
+        the strength in the user's unit.
 
         `serving_default`: image (batch, H, W, C) uint8 -> restored, the same at `scale` times the size.
         `serve_float`: the same in float32, range [0, 1]; the result is not clipped.
@@ -122,7 +127,7 @@ class ServingGraph:
         def restore(channels):
             pixels = tf.ensure_shape(image, (None, None, channels))
             adapted, out = _adapted(lambda tile: network(tile, level), self.task, channels)
-            if self.task.name == "demosaic" and channels == 3:
+            if self.task.mosaic and channels == 3:
                 pixels = _checked_mosaic(pixels)
             return tf.io.encode_png(_to_uint8(self._restore(adapted, pixels, out)))
 
@@ -157,7 +162,7 @@ class ServingGraph:
     def _checked_level(self, level, batch):
         if level is None:
             return tf.zeros(batch)
-        low, high = self.levels
+        low, high = self.card.strengths
         level = _checked(level, tf.size(level) == batch, "level must have one value an image; received:", level)
         in_range = tf.reduce_all((level >= low) & (level <= high))
         return _checked(level, in_range, f"level must be from {low:g} to {high:g}; received:", level)
@@ -183,13 +188,13 @@ def _sampled(images):
 
 def _adapted(network, task, channels):
     """Adapt a network to photographs of 1 or 3 channels as `restoring.adapters` does; and its output channels."""
-    if task.name == "demosaic" and channels == 1:
+    if task.mosaic and channels == 1:
         return lambda tile: network(_sampled(tile)), 3
     if task.channels == channels:
         return network, channels
     if channels == 1:
         return lambda tile: tf.reduce_mean(network(tf.repeat(tile, 3, axis=3)), axis=3, keepdims=True), 1
-    if task.name == "jpeg":
+    if task.of_luma:
         return lambda tile: _on_luma(network, tile), 3
     return lambda tile: _channels_as_batch(network(_channels_as_batch(tile))), 3
 

@@ -4,8 +4,6 @@ A file is checked by `rnan_tf.export.tflite.lint` and compared with the Keras mo
 """
 
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -13,19 +11,23 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnan_tf.errors import InputError, JobError
+from rnan_tf.errors import InputError, JobError, first_line
+from rnan_tf.export.artifacts import peak_memory
 from rnan_tf.export.tflite.lint import lint
 from rnan_tf.export.tflite.quantization import Cost, mean_psnr, measure
 from rnan_tf.network.attention import unrolled
 from rnan_tf.network.model import RNAN
-from rnan_tf.restoring.runtimes import METADATA_NAME, count_operators, load_artifact
-from rnan_tf.restoring.tiling import model_predictor
+from rnan_tf.restoring.card import CARD_NAME, ModelCard
+from rnan_tf.restoring.runtimes.keras import KerasRuntime
+from rnan_tf.restoring.runtimes.litert import LiteRtRuntime, count_operators
+from rnan_tf.tasks.task import Task
 
 VARIANTS = ("fp32", "fp16", "dynamic", "int8")
 PATCHES = 24
 # Greatest loss of PSNR against the Keras model, dB.
 TOLERANCES = {"fp32": 0.01, "fp16": 0.02, "dynamic": 0.5}
-INT8_TOLERANCES = {"denoise": 0.1, "denoise-gray": 0.1, "jpeg": 0.1, "jpeg-color": 0.1, "demosaic": 0.2, "sr": 0.2}
+# Of int8: without noise or a codec results are closer to the truth, and more is lost.
+INT8_TOLERANCE, INT8_TOLERANCE_EXACT = 0.1, 0.2
 FP32_DIFFERENCE = 1e-4  # largest, of the range [0, 1]
 # Chunks of the attention's score matrix: of about this many elements, but no more than so many chunks.
 CHUNK_ELEMENTS, MAX_CHUNKS = 1_500_000, 16
@@ -50,11 +52,11 @@ def check_folder(folder: Path) -> None:
         InputError: it is a file or holds something else.
     """
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; give --output a folder")
+        raise InputError(f"{folder}: is a file; give `output` a folder")
     for path in sorted(folder.iterdir()) if folder.exists() else ():
         is_ours = path.suffix in (".tflite", ".onnx", ".md") or path.name in ("report.json", "crops.png")
         if not is_ours and not path.name.startswith(".") and not any(path.glob("**/saved_model.pb")):
-            raise InputError(f"{folder}: holds {path.name}, not only exports; give --output another folder")
+            raise InputError(f"{folder}: holds {path.name}, not only exports; give `output` another folder")
 
 
 # === Conversion ===
@@ -91,19 +93,18 @@ def convert(model: RNAN, tile: int) -> bytes:
         try:
             return tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"]).convert()
         except Exception as error:  # the converter's own class is private
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise JobError(f"TensorFlow's converter failed ({reason[:200]}); nothing was exported") from error
+            raise JobError(f"TensorFlow's converter failed ({first_line(error)}); nothing was exported") from error
 
 
-def add_metadata(model: bytes, metadata: dict) -> bytes:
-    """Return a `.tflite` file's content with metadata added."""
+def add_card(model: bytes, card: ModelCard) -> bytes:
+    """Return a `.tflite` file's content with the card added."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     root = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(model, 0))
     entry, buffer = schema.MetadataT(), schema.BufferT()
-    buffer.data = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
-    entry.name, entry.buffer = METADATA_NAME.encode(), len(root.buffers)
+    buffer.data = np.frombuffer(json.dumps(card.to_dict()).encode(), np.uint8)
+    entry.name, entry.buffer = CARD_NAME.encode(), len(root.buffers)
     root.buffers.append(buffer)
     root.metadata = [*(root.metadata or []), entry]
     builder = flatbuffers.Builder(len(model))
@@ -114,18 +115,18 @@ def add_metadata(model: bytes, metadata: dict) -> bytes:
 # === Verification ===
 
 
-def tolerance(variant: str, task: str) -> float:
+def tolerance(variant: str, task: Task) -> float:
     """Return the greatest loss of PSNR that a variant may have, dB."""
-    return TOLERANCES.get(variant) or INT8_TOLERANCES[task]
+    return TOLERANCES.get(variant) or (INT8_TOLERANCE if task.strength else INT8_TOLERANCE_EXACT)
 
 
-def verify(path: Path, target: Path, model: RNAN, patches, allowed: float) -> None:
+def verify(path: Path, target: Path, runtime: KerasRuntime, patches, allowed: float) -> None:
     """Check a written file: no problem by `lint`, and as good as the Keras model on degraded patches.
 
     Args:
         path: the file.
         target: the name that it is to have, for messages.
-        model: the Keras model.
+        runtime: the Keras model.
         patches: see `cut_patches`.
         allowed: loss of PSNR, dB.
 
@@ -135,19 +136,13 @@ def verify(path: Path, target: Path, model: RNAN, patches, allowed: float) -> No
     problems = lint(path.read_bytes())
     if problems:
         raise JobError(f"{target}: {problems[0]} (and {len(problems) - 1} more problems); not written")
-    artifact = load_artifact(path)
-
-    def run_keras(image, level):
-        return model_predictor(model, level)(image)
-
-    loss = mean_psnr(run_keras, patches) - mean_psnr(artifact.run, patches)
+    exported = LiteRtRuntime.open(path)
+    loss = mean_psnr(runtime, patches) - mean_psnr(exported, patches)
     if not loss <= allowed:  # so that NaN fails
         raise JobError(f"{target}: {loss:.3f} dB worse than the Keras model, {allowed} dB allowed; not written")
-    if artifact.metadata["variant"] == "fp32":
-        patch = patches[0]
-        difference = np.abs(
-            artifact.run(patch.degraded, patch.level / 255) - run_keras(patch.degraded, patch.level / 255)
-        )
+    if exported.card.details["variant"] == "fp32":
+        image, strength = patches[0].degraded, patches[0].strength
+        difference = np.abs(exported.run(image, strength) - runtime.run(image, strength))
         if not difference.max() <= FP32_DIFFERENCE:
             raise JobError(f"{target}: differs from the Keras model by {difference.max():.1e}; not written")
 
@@ -161,14 +156,14 @@ def report_variants(network: bytes, variants: dict[str, Path], patches) -> str:
     costs = measure({"float32": network, **contents}, patches)
     lines = [
         f"TFLite variants, a tile of {patches[0].degraded.shape[1]} pixels squared, 2 threads, medians; PSNR "
-        f"on {len(patches)} degraded patches. Memory: what a process grows by, weights included.",
+        f"on {len(patches)} degraded patches. Memory: the peak of a process that restores a tile, LiteRT included.",
         "",
         "| variant | MB | of float32 | ms | of float32 | loss | memory MB | most frequent operators |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for variant, content in contents.items():
         operators = ", ".join(f"{name} {count}" for name, count in list(count_operators(content).items())[:6])
-        memory = f"{memory_megabytes(variants[variant]):.0f}"
+        memory = f"{peak_memory(variants[variant], patches[0].degraded.shape, patches[0].strength):.0f}"
         lines.append(f"| {variant} | {_cells(costs[variant], costs['float32'])} | {memory} | {operators} |")
     return "\n".join(lines) + "\n"
 
@@ -187,27 +182,3 @@ def _cells(cost: Cost, base: Cost):
         f"{cost.megabytes:.2f} | {cost.megabytes / base.megabytes:.3f} | {cost.milliseconds:.1f} | "
         f"{cost.milliseconds / base.milliseconds:.2f} | {base.psnr - cost.psnr:+.3f} dB"
     )
-
-
-_MEMORY_SCRIPT = """
-import sys
-from pathlib import Path
-from ai_edge_litert.interpreter import Interpreter
-
-def megabytes(key):
-    return int(Path("/proc/self/status").read_text().split(key + ":")[1].split()[0]) * 1024 / 1e6
-
-before = megabytes("VmRSS")
-interpreter = Interpreter(sys.argv[1], num_threads=2)
-interpreter.allocate_tensors()
-interpreter.invoke()
-print(megabytes("VmHWM") - before)
-"""
-
-
-def memory_megabytes(path: Path) -> float:
-    """Return by how much a fresh process grows at most when it loads a model and runs it once, 10**6 bytes; Linux."""
-    done = subprocess.run([sys.executable, "-c", _MEMORY_SCRIPT, str(path)], capture_output=True, text=True)
-    if done.returncode:
-        raise JobError(f"{path}: failed in a process of its own ({(done.stderr.splitlines() or ['?'])[-1]})")
-    return float(done.stdout)

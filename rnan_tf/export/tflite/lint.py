@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from rnan_tf.restoring.runtimes import METADATA_NAME
+from rnan_tf.restoring.card import CARD_NAME
 
 MAX_DIMENSIONS = 4
 # Control flow, and what the converter leaves behind where a size was not known.
@@ -51,8 +51,8 @@ def _check_model(root) -> Iterator[str]:
         )
         if inputs not in ({"image"}, {"image", "level"}) or outputs != {"restored"}:
             yield f"signature {sorted(inputs)} -> {sorted(outputs)}, not image[, level] -> restored"
-    if METADATA_NAME.encode() not in [entry.name for entry in root.metadata or []]:
-        yield f"no metadata {METADATA_NAME}: a host could not know how to tile"
+    if CARD_NAME.encode() not in [entry.name for entry in root.metadata or []]:
+        yield f"no metadata {CARD_NAME}: a host could not know how to tile"
 
 
 def _check_operators(graph, codes, schema) -> Iterator[str]:

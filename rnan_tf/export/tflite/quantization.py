@@ -6,14 +6,15 @@ import logging
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from rnan_tf.photos.pixels import from_float, to_float
-from rnan_tf.restoring.runtimes import make_tflite_runner
+from rnan_tf.restoring.runtimes.litert import LiteRtRuntime
+from rnan_tf.restoring.runtimes.runtime import Runtime
 from rnan_tf.tasks.clean_images import read_images
 from rnan_tf.tasks.metrics import psnr
 from rnan_tf.tasks.task import Task
@@ -77,21 +78,23 @@ class Patch:
     Attributes:
         degraded: (1, tile, tile, C) float32 in [0, 1].
         clean: (scale * tile, scale * tile, C) uint8.
-        level: its level.
+        strength: its degradation's, in the user's unit.
     """
 
     degraded: np.ndarray
     clean: np.ndarray
-    level: float
+    strength: float
 
 
-def cut_patches(files: Sequence[Path], task: Task, levels: tuple[float, float], tile: int, count: int) -> list[Patch]:
+def cut_patches(
+    files: Sequence[Path], task: Task, strengths: tuple[float, float] | None, tile: int, count: int
+) -> list[Patch]:
     """Cut patches out of photographs, a third each at random, the darkest and the brightest of sixteen.
 
     Args:
         files: photographs.
         task: how they are degraded.
-        levels: (lowest, highest); the paper's levels in between take turns.
+        strengths: (lowest, highest); those of the paper in between take turns.
         tile: height and width of the degraded patches.
         count: how many.
 
@@ -101,17 +104,19 @@ def cut_patches(files: Sequence[Path], task: Task, levels: tuple[float, float], 
     Raises:
         InputError: no photograph can be read and is large enough.
     """
-    size = tile * task.scale(levels[0])
+    size = tile * task.scale
     chosen = [files[i * len(files) // count] for i in range(count)] if len(files) > count else files
-    images = [image for _, image in read_images(chosen, task, levels[0], min_size=size)]
-    low, high = levels
-    turns = [level for level in task.paper_levels if low <= level <= high] or [low]
+    images = [image for _, image in read_images(chosen, task, min_size=size)]
+    turns = [0.0]
+    if strengths:
+        low, high = strengths
+        turns = [strength for strength in task.strength.published if low <= strength <= high] or [low]
     rng, patches = np.random.default_rng(0), []
     for number in range(count):
         clean = _crop(images[number % len(images)], size, ("random", "dark", "bright")[number % 3], rng)
-        level = turns[number // 3 % len(turns)]
-        degraded = task.degrade(clean, (0, number), level)
-        patches.append(Patch(to_float(degraded)[None], clean, level))
+        strength = turns[number // 3 % len(turns)]
+        degraded = task.degrade(clean, (0, number), strength)
+        patches.append(Patch(to_float(degraded)[None], clean, strength))
     return patches
 
 
@@ -125,14 +130,13 @@ def _crop(image, size, kind, rng):
 # === Quantization ===
 
 
-def quantize(model: bytes, recipe: Recipe, patches: Sequence[Patch], conditional: bool) -> bytes:
+def quantize(model: bytes, recipe: Recipe, patches: Sequence[Patch]) -> bytes:
     """Quantize a float32 `.tflite` model.
 
     Args:
-        model: its content.
+        model: its content, with its card.
         recipe: how.
         patches: what a static recipe is calibrated on.
-        conditional: whether the model takes a level.
 
     Returns:
         The content of the quantized model.
@@ -145,13 +149,8 @@ def quantize(model: bytes, recipe: Recipe, patches: Sequence[Patch], conditional
             _add_rules(work, recipe, operator)
         ranges = None
         if recipe.mode == "static":
-            inputs = [
-                {
-                    "image": patch.degraded,
-                    **({"level": np.array([patch.level / 255], np.float32)} if conditional else {}),
-                }
-                for patch in patches
-            ]
+            runtime = LiteRtRuntime.from_content("the model", model)
+            inputs = [runtime.inputs(patch.degraded, patch.strength) for patch in patches]
             ranges = work.calibrate({"serving_default": inputs})
         return bytes(work.quantize(ranges).quantized_model)
 
@@ -219,7 +218,7 @@ class Cost:
 
 
 def measure(models: dict[str, bytes], patches: Sequence[Patch], repeats: int = 15) -> dict[str, Cost]:
-    """Measure models in turn, so that the machine's moods meet all of them alike.
+    """Measure models in turn, so that a slow moment of the machine meets all of them alike.
 
     Args:
         models: name -> content of a `.tflite` file.
@@ -229,18 +228,18 @@ def measure(models: dict[str, bytes], patches: Sequence[Patch], repeats: int = 1
     Returns:
         name -> cost.
     """
-    runners = {name: make_tflite_runner(model) for name, model in models.items()}
-    times = {name: [] for name in runners}
+    runtimes = {name: LiteRtRuntime.from_content(name, model) for name, model in models.items()}
+    times = {name: [] for name in runtimes}
     for repeat in range(repeats + 1):
-        for name, run in runners.items():
+        for name, runtime in runtimes.items():
             start = time.perf_counter()
-            run(patches[0].degraded, patches[0].level / 255)
+            runtime.run(patches[0].degraded, patches[0].strength)
             times[name].append(time.perf_counter() - start)
             if repeat == 0:
                 times[name].clear()
     return {
-        name: Cost(len(models[name]) / 1e6, statistics.median(times[name]) * 1e3, mean_psnr(run, patches))
-        for name, run in runners.items()
+        name: Cost(len(models[name]) / 1e6, statistics.median(times[name]) * 1e3, mean_psnr(runtime, patches))
+        for name, runtime in runtimes.items()
     }
 
 
@@ -256,21 +255,22 @@ def choose_int8(network: bytes, models: dict[str, bytes], patches: Sequence[Patc
     Returns:
         The first recipe that loses at most half of `allowed`, else the one that loses least.
     """
-    before = mean_psnr(make_tflite_runner(network), patches)
+    before = mean_psnr(LiteRtRuntime.from_content("float32", network), patches)
     losses = {}
     for recipe in INT8_RECIPES:
-        losses[recipe] = before - mean_psnr(make_tflite_runner(models[recipe.name]), patches)
+        quantized = LiteRtRuntime.from_content(recipe.name, models[recipe.name])
+        losses[recipe] = before - mean_psnr(quantized, patches)
         if losses[recipe] <= allowed / 2:
             return recipe
     return min(losses, key=losses.get)
 
 
-def mean_psnr(run: Callable[[np.ndarray, float], np.ndarray], patches: Sequence[Patch]) -> float:
+def mean_psnr(runtime: Runtime, patches: Sequence[Patch]) -> float:
     """Return the mean PSNR of restored patches, as 8-bit images, dB.
 
     Args:
-        run: (image (1, H, W, C), level / 255) -> restored.
+        runtime: the network.
         patches: the patches.
     """
-    restored = (from_float(run(patch.degraded, patch.level / 255)[0], np.uint8) for patch in patches)
+    restored = (from_float(runtime.run(patch.degraded, patch.strength)[0], np.uint8) for patch in patches)
     return float(np.mean([psnr(image, patch.clean) for image, patch in zip(restored, patches, strict=True)]))

@@ -1,4 +1,4 @@
-"""The trained networks that come with the package, each with the command that made it (`weights/manifest.json`)."""
+"""The trained networks that come with the package, each with the command that made it (manifest.json)."""
 
 import hashlib
 import json
@@ -6,9 +6,8 @@ from pathlib import Path
 
 from rnan_tf.errors import InputError, JobError
 from rnan_tf.files import write_atomically
-from rnan_tf.tasks.task import Task
 
-FOLDER = Path(__file__).parents[1] / "weights"
+FOLDER = Path(__file__).parent
 
 
 def read_manifest() -> dict[str, dict]:
@@ -29,7 +28,7 @@ def write_manifest(manifest: dict[str, dict]) -> None:
     write_atomically(FOLDER / "manifest.json", (json.dumps(manifest, indent=2) + "\n").encode())
 
 
-def bundled_path(name: str) -> Path | None:
+def preset_path(name: str) -> Path | None:
     """Return the `.keras` file of a bundled network.
 
     Args:
@@ -55,32 +54,29 @@ def list_presets() -> list[str]:
     return list(read_manifest())
 
 
-def preset_of(task: str) -> str:
-    """Return the name of the preset for a task.
+def find_model(source: str | Path) -> Path:
+    """Return the file of a model.
 
     Args:
-        task: such as "denoise" or "sr-x4".
+        source: a `.keras` file, the folder of a training run, whose `best.keras` is taken, or the name of a preset; a
+            file or folder of that name comes first.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such model.
+        JobError: a preset is damaged.
     """
-    if task not in list_presets():
-        raise InputError(f"no network called {task} is bundled ({', '.join(list_presets()) or 'none at all'})")
-    return task
-
-
-def bundled_name(task: Task, level: float) -> str:
-    """Return the name of the bundled network for a task.
-
-    Args:
-        task: the task.
-        level: for `sr` the scale; the other tasks have one network for all levels.
-
-    Raises:
-        InputError: there is none.
-    """
-    name = f"sr-x{task.scale(level)}" if task.name == "sr" else task.name
-    names = read_manifest()
-    if name not in names:
-        raise InputError(f"no network called {name} is bundled ({', '.join(names) or 'none at all'}); give --model")
-    return name
+    path = Path(source)
+    if not path.exists() and (bundled := preset_path(str(source))):
+        return bundled
+    if path.is_dir():
+        path = path / "best.keras"
+        if not path.is_file():
+            raise InputError(f"{source}: no best.keras in this folder; is it that of a training run?")
+    if not path.is_file():
+        raise InputError(
+            f"{source}: no such model; give a .keras file, the folder of a training run, or a preset: "
+            f"{', '.join(list_presets()) or 'none in this version'}"
+        )
+    if path.suffix != ".keras":
+        raise InputError(f"{source}: not a .keras file; PyTorch checkpoints go through `rnan-tf convert` first")
+    return path

@@ -1,0 +1,95 @@
+"""Measure a network, or the degraded input alone: `rnan-tf evaluate --task TASK --data IMAGES`."""
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+
+from tqdm import tqdm
+
+from rnan_tf.cli.options import Parser, add_strengths, add_task, add_tiling, asked_strength, single
+from rnan_tf.cli.restore import keep_inputs
+from rnan_tf.errors import InputError, command
+from rnan_tf.files import make_folder, write_atomically
+from rnan_tf.photos.photo import list_images
+from rnan_tf.restoring.evaluation import evaluate, mean_scores
+from rnan_tf.restoring.restorer import Restorer
+from rnan_tf.restoring.tiling import Tiling
+from rnan_tf.tasks.clean_images import read_clean
+from rnan_tf.tasks.task import SUBSAMPLINGS, get_task
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    """Measure, print a line for each image, and write the files that were asked for."""
+    args = build_parser().parse_args(argv)
+    task = get_task(args.task).with_subsampling(*([args.subsampling] if args.subsampling else []))
+    sizes = {"tile": args.tile, "overlap": args.overlap}
+    tiling = Tiling(**{name: size for name, size in sizes.items() if size is not None})
+    if args.self_ensemble and not args.model:
+        raise InputError("--self-ensemble needs --model")
+    asked = asked_strength(args, task)
+    strength = single(asked, task) if asked else task.nearest((0, 100))
+    files = list_images(args.data)
+    reports = [Path(path) for path in (args.json, args.csv) if path]
+    keep_inputs(reports, [*files, *([Path(args.model)] if args.model else [])])
+    predict = None
+    if args.model:
+        restorer = Restorer.from_preset(args.model, args.task)
+        strength = restorer.check_strength(strength) if asked else restorer.default_strength
+        predict = restorer.predictor(strength, args.self_ensemble)
+        tiling = restorer.tiling(**sizes, margin=args.self_ensemble)
+    for report in reports:
+        make_folder(report.parent)
+    bar = tqdm(files, unit="image", leave=False, disable=None)
+    images = ((file.name, read_clean(file, task)) for file in bar)
+    found = evaluate(images, task, strength, predict, tiling, args.seed)
+    rows = [{"name": image.name, **image.scores} for image in found]
+    mean = mean_scores({key: row[key] for key in row if key != "name"} for row in rows)
+    _print(rows, mean)
+    if args.json:
+        measured = {"task": task.name, "strength": strength if task.strength else None, "mean": mean, "images": rows}
+        write_atomically(args.json, json.dumps(_json_data(measured), indent=2).encode())
+    if args.csv:
+        write_atomically(args.csv, _csv(rows).encode("utf-8", "backslashreplace"))
+    return 0
+
+
+def build_parser() -> Parser:
+    """Return the parser of `rnan-tf evaluate`."""
+    parser = Parser(prog="rnan-tf evaluate", description="PSNR and SSIM by the paper's protocol, for JPEG also PSNR-B.")
+    add_task(parser, "how images are degraded and measured", required=True)
+    add_strengths(parser, "the noise's, 0-255 scale (50)", "of the JPEG codec, 1-100 (10)")
+    parser.add_argument("--subsampling", choices=SUBSAMPLINGS, help="of the chroma, for jpeg-color (4:2:0)")
+    parser.add_argument("--data", required=True, nargs="+", help="clean images: files, folders or globs")
+    parser.add_argument("--model", metavar="M", help="as for restore; default: measure the degraded input")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--json", metavar="FILE", help="write the result here")
+    parser.add_argument("--csv", metavar="FILE", help="write a row for each image here")
+    add_tiling(parser)
+    return parser
+
+
+def _print(rows, mean):
+    width = max(len(row["name"]) for row in rows)
+    for row in [*rows, {"name": "mean", **mean}]:
+        blocking = f"  PSNR-B {row['psnrb']:6.2f} dB" if "psnrb" in row else ""
+        print(f"{row['name']:{width}s}  {row['psnr']:6.2f} dB  {row['ssim']:.4f}{blocking}")
+
+
+def _json_data(value):
+    """Replace infinity (equal images) and not-a-number, which JSON does not have, by null."""
+    if isinstance(value, dict):
+        return {key: _json_data(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_json_data(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _csv(rows):
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys())
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,40 @@
+"""Run a Keras model."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from rnan_tf.network.loading import load_model
+from rnan_tf.network.model import RNAN
+from rnan_tf.restoring.card import ModelCard, card_of
+from rnan_tf.restoring.runtimes.runtime import Runtime
+
+
+class KerasRuntime(Runtime):
+    """A Keras model.
+
+    Args:
+        model: the network, for images of any size.
+        card: what it is for; None: the model's own.
+        name: for messages.
+    """
+
+    def __init__(self, model: RNAN, card: ModelCard | None = None, name: str = "the model"):
+        super().__init__(name, card or card_of(model, name))
+        # Where there is a GPU, Keras would compile every tile shape with XLA, which cannot do the attention's loop.
+        model.jit_compile = False
+        self.model = model
+
+    @classmethod
+    def open(cls, source: str | Path, task: str | None = None) -> "KerasRuntime":
+        """Load a model; see `rnan_tf.network.loading.load_model`, and `open_runtime` for `task`."""
+        model = load_model(source)
+        return cls(model, card_of(model, str(source), task), str(source))
+
+    def _run(self, batch, strength):
+        inputs = self.inputs(batch, strength)
+        return np.asarray(self.model.predict_on_batch(inputs if self.card.conditional else inputs["image"]), np.float32)
+
+    def operators(self):
+        return dict(Counter(type(layer).__name__ for layer in self.model.layers).most_common())

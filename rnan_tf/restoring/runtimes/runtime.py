@@ -1,0 +1,70 @@
+"""What every kind of network has in common."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from rnan_tf.errors import InputError, first_line
+from rnan_tf.restoring.card import ModelCard
+
+
+class Runtime(ABC):
+    """A trained network that restores batches of tiles.
+
+    Args:
+        name: of its file, for messages.
+        card: what it is for.
+    """
+
+    def __init__(self, name: str, card: ModelCard):
+        self.name, self.card = name, card
+
+    def run(self, batch: np.ndarray, strength: float = 0.0) -> np.ndarray:
+        """Restore tiles.
+
+        Args:
+            batch: (N, H, W, channels) float32 in [0, 1]. If the card has a tile, H and W are at most that; smaller ones
+                are reflected up to it, and the result is cropped.
+            strength: in the user's unit; a network that is not told it ignores it.
+
+        Returns:
+            (N, scale * H, scale * W, channels) float32, not clipped.
+
+        Raises:
+            InputError: the tiles are too large.
+        """
+        tile, scale = self.card.tile, self.card.scale
+        if tile is None:
+            return self._run(batch, strength)
+        height, width = batch.shape[1:3]
+        if max(height, width) > tile:
+            raise InputError(f"{self.name}: takes tiles of up to {tile}x{tile}, not {height}x{width}")
+        padded = np.pad(batch, ((0, 0), (0, tile - height), (0, tile - width), (0, 0)), mode="reflect")
+        restored = np.concatenate([self._run(image[None], strength) for image in padded])
+        return restored[:, : height * scale, : width * scale]
+
+    def at(self, strength: float) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the function that restores batches at one strength."""
+        return partial(self.run, strength=strength)
+
+    @abstractmethod
+    def _run(self, batch: np.ndarray, strength: float) -> np.ndarray:
+        """Restore tiles that are as large as the network wants them."""
+
+    @abstractmethod
+    def operators(self) -> dict[str, int]:
+        """Return what its file computes with: an operator's name -> how often, the most frequent first."""
+
+    def inputs(self, batch: np.ndarray, strength: float) -> dict[str, np.ndarray]:
+        """Return the network's inputs by name, for `run`'s arguments; it knows strengths as a part of 255."""
+        inputs = {"image": np.ascontiguousarray(batch, np.float32)}
+        if self.card.conditional:
+            inputs["level"] = np.full(len(batch), strength / 255, np.float32)
+        return inputs
+
+
+def damaged(name: str, error: BaseException) -> InputError:
+    """Return the error of a model file that its runtime cannot load."""
+    return InputError(f"{name}: cannot be loaded ({first_line(error)}); copy or export it again")
