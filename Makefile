@@ -1,4 +1,4 @@
-# `make train` learns demosaicing on scikit-image's photographs; `make test` runs the tests;
+# `make train` learns demosaicing on scikit-image's photographs; `make test` runs the tests, `make test-all` the slow ones too;
 # `make export MODEL=runs/demo` writes and verifies every artifact of a model; `make results DATA=TEST_SETS` measures the
 # bundled networks on the paper's test sets.
 PYTHON ?= python3
@@ -9,12 +9,15 @@ OUTPUT ?= artifacts
 # What artifacts are verified on; the default is scikit-image's cat.
 DATA ?= $$($(BIN)/python -c "import skimage.data as d, os; print(os.path.dirname(d.__file__))")/chelsea.png
 
-.PHONY: train test export results lint clean
+.PHONY: train test test-all export results lint clean
 
 train: $(VENV)/.installed-train
 	$(BIN)/python training/train.py --task demosaic --steps 750 --batch-size 8 --learning-rate 2e-3 --validate-every 250 --run-dir runs/demo
 
 test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+
+test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 export: $(VENV)/.installed-export
@@ -29,6 +32,7 @@ results: $(VENV)/.installed-train
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # Installed again whenever pyproject.toml changes.
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/python

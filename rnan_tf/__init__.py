@@ -1,6 +1,7 @@
 """RNAN-TF: Residual Non-local Attention Networks for image restoration, for TensorFlow and Keras."""
 
 import importlib
+from typing import Any
 
 __version__ = "0.2.0"
 
@@ -20,7 +21,7 @@ _HOMES = {
 __all__ = list(_HOMES)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "RNAN":
@@ -30,5 +31,5 @@ def __getattr__(name):
     return getattr(importlib.import_module(f"rnan_tf.{_HOMES[name]}"), name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted([*globals(), *_HOMES])

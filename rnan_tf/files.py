@@ -12,7 +12,7 @@ from rnan_tf.errors import JobError
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary name beside `path`; what is written there becomes `path` at the end of the block.
 
     Args:
@@ -47,7 +47,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             _remove(temporary)
 
 
-def remove_leftovers(folder: str | os.PathLike) -> None:
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     """Remove the temporary files and folders that killed processes left in a folder.
 
     No other process may be writing there. What cannot be removed stays.
@@ -58,7 +58,7 @@ def remove_leftovers(folder: str | os.PathLike) -> None:
                 _remove(path)
 
 
-def write_atomically(path: str | os.PathLike, data: bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a small file.
 
     Raises:
@@ -68,7 +68,7 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def make_folder(path: str | os.PathLike) -> None:
+def make_folder(path: str | os.PathLike[str]) -> None:
     """Make a folder if need be, and check before a long computation that files can be written there.
 
     Raises:

@@ -22,9 +22,9 @@ def import_tensorflow() -> ModuleType:
         if "tensorflow" not in sys.modules:
             with contextlib.suppress(OSError):  # stderr is closed, or no place for temporary files: then noisily
                 stack.enter_context(_stderr_in(stack.enter_context(tempfile.TemporaryFile())))
-        import tensorflow
+        import tensorflow  # noqa: F401
 
-    return tensorflow
+    return sys.modules["tensorflow"]
 
 
 @contextlib.contextmanager

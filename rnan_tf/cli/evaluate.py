@@ -15,7 +15,7 @@ from rnan_tf.files import make_folder, write_atomically
 from rnan_tf.photos.photo import list_images
 from rnan_tf.restoring.evaluation import evaluate, mean_scores
 from rnan_tf.restoring.restorer import Restorer
-from rnan_tf.restoring.tiling import Tiling
+from rnan_tf.restoring.tiling import asked_tiling
 from rnan_tf.tasks.clean_images import read_clean
 from rnan_tf.tasks.task import SUBSAMPLINGS, get_task
 
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     task = get_task(args.task).with_subsampling(*([args.subsampling] if args.subsampling else []))
     sizes = {"tile": args.tile, "overlap": args.overlap}
-    tiling = Tiling(**{name: size for name, size in sizes.items() if size is not None})
+    tiling = asked_tiling(**sizes)
     if args.self_ensemble and not args.model:
         raise InputError("--self-ensemble needs --model")
     asked = asked_strength(args, task)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from rnan_tf.cli.options import Parser, add_task
 from rnan_tf.errors import InputError, JobError, command, first_line
+from rnan_tf.export.patches import sample_photographs
 from rnan_tf.export.saved_model import exporting
 from rnan_tf.export.saved_model.graph import ServingGraph
 from rnan_tf.extras import check_extra
@@ -28,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     check_extra("serving", "the warm-up requests")
     folder = Path(args.output)
     target = folder / str(exporting.next_version(folder))
-    photo = read_photo(args.image or exporting.default_photograph())
+    photo = read_photo(args.image or sample_photographs("chelsea.png")[0])
     runtime = KerasRuntime.open(args.model, args.task)
     graph = ServingGraph(runtime.model, runtime.card, tiling, args.max_pixels)
     strength = graph.task.nearest(runtime.card.strengths)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from rnan_tf.cli.options import Parser, add_task
 from rnan_tf.errors import command
-from rnan_tf.export.tflite import exporting, quantization
-from rnan_tf.export.tflite.quantization import cut_patches, quantize
+from rnan_tf.export.artifacts import check_folder
+from rnan_tf.export.patches import cut_patches, sample_photographs
+from rnan_tf.export.tflite import exporting, report
 from rnan_tf.extras import check_extra
 from rnan_tf.files import make_folder, replacing, write_atomically
 from rnan_tf.photos.photo import list_images
@@ -25,38 +26,29 @@ def main(argv: list[str] | None = None) -> int:
     args = _build_parser().parse_args(argv)
     check_extra("tflite")
     folder = Path(args.output)
-    exporting.check_folder(folder)
-    files = list_images([args.calibration]) if args.calibration else exporting.default_photographs()
+    check_folder(folder)
+    files = list_images([args.calibration]) if args.calibration else sample_photographs()
     runtime = KerasRuntime.open(args.model, args.task)
-    tile = exporting.default_tile(runtime.model) if args.tile is None else args.tile
-    tiling = Tiling(tile, args.overlap)
+    tiling = Tiling(exporting.default_tile(runtime.model) if args.tile is None else args.tile, args.overlap)
     card = replace(runtime.card, tile=tiling.tile, overlap=tiling.overlap)
     task = get_task(card.task)
     patches = cut_patches(files, task, card.strengths, tiling.tile, exporting.PATCHES)
     make_folder(folder)
     converted = exporting.convert(runtime.model, tiling.tile)
     network = exporting.add_card(converted, card)
-    recipes = {"fp32": None, "fp16": quantization.FLOAT16, "dynamic": quantization.DYNAMIC}
-    frontier = {}
-    if "int8" in args.variants:
-        frontier = {r.name: quantize(network, r, patches) for r in quantization.FRONTIER}
-        recipes["int8"] = quantization.choose_int8(network, frontier, patches, exporting.tolerance("int8", task))
-    variants = {}
-    for variant in dict.fromkeys(args.variants):
-        recipe = recipes[variant]
-        content = exporting.add_card(converted, card.with_details(variant=variant))
-        content = content if recipe is None else quantize(content, recipe, patches)
-        target = folder / f"{task.name}-{variant}.tflite"
-        with replacing(target) as temporary:
-            temporary.write_bytes(content)
-            exporting.verify(temporary, target, runtime, patches, exporting.tolerance(variant, task))
-        variants[variant] = target
-        print(f"wrote {target}", flush=True)
-    report = exporting.report_variants(network, variants, patches)
-    if frontier:
-        report += "\n" + exporting.report_frontier({"float32": network, **frontier}, recipes["int8"].name, patches)
-    write_atomically(folder / "tflite.md", report.encode())
-    print(report)
+    recipes, tried = exporting.choose_recipes(args.variants, network, patches, task)
+    written = {}
+    for variant, recipe in recipes.items():
+        written[variant] = folder / f"{task.name}-{variant}.tflite"
+        with replacing(written[variant]) as temporary:
+            temporary.write_bytes(exporting.make_variant(converted, card, variant, recipe, patches))
+            exporting.verify(temporary, written[variant], runtime, patches)
+        print(f"wrote {written[variant]}", flush=True)
+    text = report.report_variants(network, written, patches)
+    if tried:
+        text += "\n" + report.report_frontier(network, tried, recipes["int8"].name, patches)
+    write_atomically(folder / "tflite.md", text.encode())
+    print(text)
     return 0
 
 

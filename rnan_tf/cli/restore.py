@@ -13,7 +13,7 @@ from rnan_tf.errors import InputError, JobError, command, is_out_of_memory, with
 from rnan_tf.files import make_folder
 from rnan_tf.photos.photo import EXTENSIONS, check_writable, list_images, read_photo, write_photo
 from rnan_tf.restoring.restorer import Restorer, preset_of
-from rnan_tf.restoring.tiling import Tiling
+from rnan_tf.restoring.tiling import asked_tiling
 from rnan_tf.tasks.task import CFA_PATTERNS
 
 
@@ -22,13 +22,14 @@ def main(argv: list[str] | None = None) -> int:
     """Restore one photograph after the other."""
     args = build_parser().parse_args(argv)
     sizes = {"tile": args.tile, "overlap": args.overlap}
-    Tiling(**{name: size for name, size in sizes.items() if size is not None})  # wrong use, before a model is loaded
+    asked_tiling(**sizes)  # wrong use, before a model is loaded
     files = list_images(args.photos)
     targets = _targets(files, args.output)
     if not args.model and not args.task:
         raise InputError("give --task, whose preset is taken then, or --model")
     restorer = Restorer.from_preset(args.model or preset_of(args.task), args.task)
     tile = restorer.tiling(**sizes).tile
+    restorer.check_cfa(args.cfa)
     options = {**sizes, **_asked_strengths(args, restorer), "self_ensemble": args.self_ensemble, "cfa": args.cfa}
     make_folder(targets[0].parent)
     failed = 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rnan_tf.cli.options import Parser, add_strengths, asked_strength, single
 from rnan_tf.errors import JobError, command
-from rnan_tf.export import artifacts
+from rnan_tf.export.artifacts import find_artifacts
 from rnan_tf.export.tflite.exporting import default_tile
 from rnan_tf.export.verify import markdown, measure
 from rnan_tf.files import write_atomically
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     tile = default_tile(restorer.runtime.model) if args.tile is None else args.tile
     asked = asked_strength(args, task)
     strength = restorer.check_strength(single(asked, task)) if asked else restorer.default_strength
-    files, paths = list_images(args.data), artifacts.find_artifacts(args.artifacts)
+    files, paths = list_images(args.data), find_artifacts(args.artifacts)
     rows, crops = measure(restorer.runtime, find_model(args.model), paths, strength, files, tile)
     report = {"task": task.name, "strength": strength, "tile": tile, "images": len(files)}
     report["rows"] = [{**asdict(row), "passes": row.passes} for row in rows]

@@ -47,10 +47,10 @@ def load_model(source: str | Path) -> RNAN:
     return model.rebuild(input_size=None, dtype="float32")
 
 
-def _class_name(path):
+def _class_name(path: Path) -> str:
     # Looked up first, so that of other models' layers nothing is built.
     with zipfile.ZipFile(path) as archive:
-        return json.loads(archive.read("config.json"))["class_name"]
+        return str(json.loads(archive.read("config.json"))["class_name"])
 
 
 def save_model(model: RNAN, path: str | Path) -> None:

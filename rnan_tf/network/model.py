@@ -1,5 +1,7 @@
 """RNAN: the network as a functional Keras model in a class."""
 
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -56,8 +58,8 @@ class RNAN(keras.Model):
         value_range: float = 1.0,
         input_size: tuple[int, int] | None = None,
         chunk_size: int = CHUNK_SIZE,
-        metadata: dict | None = None,
-        dtype=None,
+        metadata: dict[str, Any] | None = None,
+        dtype: Any = None,
         name: str = "rnan",
     ):
         _check(filters=filters, num_blocks=num_blocks, channels=channels, scale=scale, space_to_depth=space_to_depth)
@@ -95,7 +97,7 @@ class RNAN(keras.Model):
         else:
             x = _upsample(x, filters, scale, dtype)
             x = conv(channels, dtype=dtype, name="tail")(x)
-        offset = DIV2K_MEAN if mean_shift else 0.0
+        offset = list(DIV2K_MEAN) if mean_shift else 0.0
         x = layers.Rescaling(1 / value_range, offset, dtype="float32", name="from_range")(x)
         if not mean_shift:
             x = layers.Add(dtype="float32", name="add_image")([x, _enlarge(padded, scale)])
@@ -118,7 +120,7 @@ class RNAN(keras.Model):
         self._dtype_argument = dtype
 
     @classmethod
-    def from_preset(cls, preset: str, load_weights: bool = True, **kwargs) -> "RNAN":
+    def from_preset(cls, preset: str, load_weights: bool = True, **kwargs: Any) -> "RNAN":
         """Build the network of a preset; of a size, `RNAN(**rnan_tf.VARIANTS["rnan_lite"])` builds one.
 
         Args:
@@ -144,7 +146,7 @@ class RNAN(keras.Model):
             model.set_weights(trained.get_weights())
         return model
 
-    def rebuild(self, **changes) -> "RNAN":
+    def rebuild(self, **changes: Any) -> "RNAN":
         """Return a model with the same weights and other constructor arguments, such as `dtype` or `input_size`.
 
         Args:
@@ -157,7 +159,7 @@ class RNAN(keras.Model):
         model.set_weights(self.get_weights())
         return model
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         dtype = self._dtype_argument
         return {
             "filters": self.filters,
@@ -177,7 +179,7 @@ class RNAN(keras.Model):
         }
 
 
-def _check(filters, num_blocks, channels, scale, space_to_depth):
+def _check(filters: int, num_blocks: int, channels: int, scale: int, space_to_depth: int) -> None:
     if filters < 2 or filters % 2:
         raise ValueError(f"Argument `filters` must be even and at least 2. Received: {filters}")
     if num_blocks < 2:
@@ -190,14 +192,14 @@ def _check(filters, num_blocks, channels, scale, space_to_depth):
         raise ValueError(f"Argument `space_to_depth` must be at least 1. Received: {space_to_depth}")
 
 
-def _upsample(x, filters, scale, dtype):
+def _upsample(x: Any, filters: int, scale: int, dtype: Any) -> Any:
     for i, factor in enumerate({1: (), 2: (2,), 3: (3,), 4: (2, 2)}[scale]):
         x = conv(filters * factor**2, dtype=dtype, name=f"upsample_{i}")(x)
         x = PixelShuffle(factor, dtype=dtype, name=f"shuffle_{i}")(x)
     return x
 
 
-def _enlarge(image, scale):
+def _enlarge(image: Any, scale: int) -> Any:
     if scale == 1:
         return image
     return Enlarge(scale, dtype="float32", name="enlarge")(image)

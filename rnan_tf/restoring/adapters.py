@@ -58,7 +58,7 @@ def restore_photo(
     return replace(photo, pixels=restored, alpha=alpha)
 
 
-def _as_bayer(pixels, cfa):
+def _as_bayer(pixels: np.ndarray, cfa: str) -> np.ndarray:
     """Return the samples of a mosaic as a view with three equal channels."""
     if cfa not in _CFA_SHIFT:
         raise InputError(f"`cfa` must be one of {', '.join(CFA_PATTERNS)}; got {cfa}")
@@ -73,12 +73,12 @@ def _as_bayer(pixels, cfa):
     return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
 
 
-def _from_bayer(predict, cfa):
+def _from_bayer(predict: Predictor, cfa: str) -> Predictor:
     """Adapt a network for GRBG mosaics to the tiles of `_as_bayer`, which begin and end at even positions."""
     shift_y, shift_x = _CFA_SHIFT[cfa]
     cell = np.eye(3, dtype=np.float32)[["RGB".index(color) for color in cfa]].reshape(2, 2, 3)
 
-    def adapted(batch):
+    def adapted(batch: np.ndarray) -> np.ndarray:
         mosaic = batch * np.tile(cell, (batch.shape[1] // 2, batch.shape[2] // 2, 1))
         shifted = np.pad(mosaic, ((0, 0), (shift_y, 0), (shift_x, 0), (0, 0)), mode="reflect")
         return predict(shifted)[:, shift_y:, shift_x:]
@@ -86,8 +86,8 @@ def _from_bayer(predict, cfa):
     return adapted
 
 
-def _on_luma(predict):
-    def adapted(batch):
+def _on_luma(predict: Predictor) -> Predictor:
+    def adapted(batch: np.ndarray) -> np.ndarray:
         ycc = rgb_to_ycbcr(batch)
         ycc[..., :1] = predict(ycc[..., :1])
         return ycbcr_to_rgb(ycc)
@@ -95,15 +95,15 @@ def _on_luma(predict):
     return adapted
 
 
-def _on_each_channel(predict):
+def _on_each_channel(predict: Predictor) -> Predictor:
     return lambda batch: np.concatenate([predict(batch[..., i : i + 1]) for i in range(batch.shape[-1])], axis=-1)
 
 
-def _on_gray(predict):
+def _on_gray(predict: Predictor) -> Predictor:
     return lambda batch: predict(np.repeat(batch, 3, axis=-1)).mean(axis=-1, keepdims=True)
 
 
-def _enlarge(alpha, scale):
+def _enlarge(alpha: np.ndarray, scale: int) -> np.ndarray:
     height, width = alpha.shape
     image = Image.fromarray(to_float(alpha)).resize((width * scale, height * scale), Image.Resampling.BICUBIC)
     return from_float(np.asarray(image), alpha.dtype)

@@ -49,8 +49,10 @@ class ModelCard:
             conditional: whether it is told the strength.
             **more: the other attributes.
         """
-        name, strengths = (task.strength.name, tuple(strengths)) if task.strength else (None, None)
-        return cls(task.name, task.scale, task.channels, name, strengths, conditional, **more)
+        if task.strength is None:
+            return cls(task.name, task.scale, task.channels, None, None, conditional, **more)
+        low, high = strengths
+        return cls(task.name, task.scale, task.channels, task.strength.name, (low, high), conditional, **more)
 
     def with_details(self, **details: Any) -> "ModelCard":
         """Return the card with more details, or others of these names."""
@@ -93,7 +95,7 @@ class ModelCard:
         return cls.of_task(found, _read_strengths(data.get("strengths"), found), data["conditional"], **known)
 
 
-def _read_strengths(strengths, task):
+def _read_strengths(strengths: Any, task: Task) -> tuple[float, float]:
     if task.strength is None:
         return 0, 0
     if strengths is None:
@@ -108,11 +110,10 @@ def _read_strengths(strengths, task):
     return low, high
 
 
-def _from_version_0_1(data):
+def _from_version_0_1(data: dict[str, Any]) -> dict[str, Any]:
     """Version 0.1 said `level` for every strength, and for the scale of its one task `sr`."""
-    known = {
-        name: data[name] for name in ("task", "scale", "channels", "conditional", "tile", "overlap") if name in data
-    }
+    names = ("task", "scale", "channels", "conditional", "tile", "overlap")
+    known: dict[str, Any] = {str(name): data[name] for name in names if name in data}
     strengths = data.get("level")
     if known.get("task") == "sr":
         known["task"], strengths = f"sr-x{known.get('scale')}", None
@@ -120,7 +121,7 @@ def _from_version_0_1(data):
     return {**known, "strengths": strengths, "details": details}
 
 
-def card_of(model, name: str, task: str | None = None) -> ModelCard:
+def card_of(model: Any, name: str, task: str | None = None) -> ModelCard:
     """Return the card of a Keras model.
 
     Args:

@@ -3,21 +3,22 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 
 from rnan_tf.errors import InputError
 from rnan_tf.photos.photo import Photo, check_writable, read_photo, write_photo
 from rnan_tf.restoring.adapters import restore_photo
-from rnan_tf.restoring.runtimes import Runtime, open_runtime
-from rnan_tf.restoring.tiling import Predictor, Tiling
+from rnan_tf.restoring.runtimes import open_runtime
+from rnan_tf.restoring.runtimes.runtime import Runtime
+from rnan_tf.restoring.tiling import Predictor, Tiling, asked_tiling
 from rnan_tf.restoring.tiling import self_ensemble as _ensemble
 from rnan_tf.tasks.task import CFA_PATTERNS, get_task
 from rnan_tf.weights import list_presets
 
 # A path is read; of an array an array is made.
-Source = TypeVar("Source", str, os.PathLike, Photo, np.ndarray)
+Source = str | os.PathLike[str] | Photo | np.ndarray
 
 
 class Restorer:
@@ -83,9 +84,7 @@ class Restorer:
             InputError: the photograph or an option does not fit the network.
         """
         asked = self.asked_strength(sigma=sigma, quality=quality)
-        if cfa is not None and not self.task.mosaic:
-            raise InputError(f"{self.runtime.name}: restores no mosaics; leave `cfa` out")
-        cfa = cfa or CFA_PATTERNS[0]
+        cfa = self.check_cfa(cfa)
         tiles = self.tiling(tile, overlap, margin=self_ensemble or cfa != CFA_PATTERNS[0])
         given = _as_photo(photo)
         predict = self.predictor(self.strength_for(given.pixels) if asked is None else asked, self_ensemble)
@@ -104,15 +103,19 @@ class Restorer:
         Returns:
             A strength that the network was trained for, in the user's unit; 0 for a task without.
         """
-        if self.estimates:
-            low, high = self.card.strengths
-            return min(max(self.task.strength.estimate(pixels), low), high)
-        return self.default_strength
+        if self._estimate is None or self.card.strengths is None:
+            return self.default_strength
+        low, high = self.card.strengths
+        return min(max(self._estimate(pixels), low), high)
+
+    @property
+    def _estimate(self) -> Callable[[np.ndarray], float] | None:
+        return self.task.strength.estimate if self.card.conditional and self.task.strength else None
 
     @property
     def estimates(self) -> bool:
         """Whether it estimates the strength of a photograph's degradation where none is given."""
-        return self.card.conditional and self.task.strength.estimate is not None
+        return self._estimate is not None
 
     @property
     def default_strength(self) -> float:
@@ -142,8 +145,7 @@ class Restorer:
             InputError: the sizes do not fit together, or were given for a network whose tile is fixed.
         """
         if self.card.tile is None:
-            asked = {"tile": tile, "overlap": overlap}
-            return Tiling(**{name: value for name, value in asked.items() if value is not None})
+            return asked_tiling(tile, overlap)
         if tile is not None or overlap is not None:
             raise InputError(f"{self.runtime.name}: its tiles have a fixed size; leave `tile` and `overlap` out")
         tile, overlap = self.card.tile, self.card.overlap or 0
@@ -167,7 +169,7 @@ class Restorer:
         for name, value in strengths.items():
             if value is None:
                 continue
-            if name != self.card.strength:
+            if name != self.card.strength or self.card.strengths is None:
                 raise InputError(f"{self.runtime.name}: task {self.task.name} has no {name}; leave `{name}` out")
             low, high = self.card.strengths
             if low < high and not self.card.conditional:
@@ -175,13 +177,23 @@ class Restorer:
             return self.check_strength(value)
         return None
 
+    def check_cfa(self, cfa: str | None) -> str:
+        """Return the pattern of a mosaic's colours, the default if None is given.
+
+        Raises:
+            InputError: one was given, but the network restores no mosaics.
+        """
+        if cfa is not None and not self.task.mosaic:
+            raise InputError(f"{self.runtime.name}: restores no mosaics; leave `cfa` out")
+        return cfa or CFA_PATTERNS[0]
+
     def check_strength(self, strength: float) -> float:
         """Return a strength, if the network was trained for it.
 
         Raises:
             InputError: it was not.
         """
-        (low, high), name = self.card.strengths, self.card.strength
+        (low, high), name = self.card.strengths or (0, 0), self.card.strength
         if not low <= strength <= high:
             trained = f"{low:g}" if low == high else f"{low:g} to {high:g}"
             raise InputError(
@@ -193,11 +205,11 @@ class Restorer:
 
 def restore(
     photo: Source,
-    target: str | os.PathLike | None = None,
+    target: str | os.PathLike[str] | None = None,
     *,
     task: str | None = None,
     model: str | None = None,
-    **options,
+    **options: Any,
 ) -> Photo | np.ndarray:
     """Restore one photograph; for several make a `Restorer`, which loads its network once.
 
@@ -214,9 +226,11 @@ def restore(
     Raises:
         InputError: there is no such network, the photograph cannot be read, or an option does not fit.
     """
-    if model is None and task is None:
-        raise InputError("give `task`, whose preset is taken then, or `model`")
-    restorer = Restorer.from_preset(model or preset_of(task), task)
+    if model is None:
+        if task is None:
+            raise InputError("give `task`, whose preset is taken then, or `model`")
+        model = preset_of(task)
+    restorer = Restorer.from_preset(model, task)
     given = _as_photo(photo)
     if target is not None:
         check_writable(target, given)  # before the long computation
@@ -241,7 +255,7 @@ def preset_of(task: str) -> str:
     return name
 
 
-def _as_photo(photo):
+def _as_photo(photo: Source) -> Photo:
     if isinstance(photo, Photo):
         return photo
     if isinstance(photo, np.ndarray):

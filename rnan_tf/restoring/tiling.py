@@ -35,7 +35,7 @@ class Tiling:
     overlap: int = 16
     fixed: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.tile < 16 or self.tile % MULTIPLE:
             raise InputError(f"`tile` must be a multiple of {MULTIPLE}, at least 16; got {self.tile}")
         if not 0 <= self.overlap <= self.tile // 2 or self.overlap % MULTIPLE:
@@ -43,6 +43,16 @@ class Tiling:
                 f"`overlap` must be a multiple of {MULTIPLE}, from 0 to half the tile ({self.tile // 2}); "
                 f"got {self.overlap}"
             )
+
+
+def asked_tiling(tile: int | None = None, overlap: int | None = None) -> Tiling:
+    """Return a tiling; None takes the default.
+
+    Raises:
+        InputError: a size is out of its range.
+    """
+    default = Tiling()
+    return Tiling(default.tile if tile is None else tile, default.overlap if overlap is None else overlap)
 
 
 def self_ensemble(predict: Predictor, is_mosaic: bool = False) -> Predictor:
@@ -59,8 +69,8 @@ def self_ensemble(predict: Predictor, is_mosaic: bool = False) -> Predictor:
     Reference: Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution", 2017, section 3.4.
     """
 
-    def predict_all(batch):
-        total = 0
+    def predict_all(batch: np.ndarray) -> np.ndarray:
+        total = np.zeros(())
         for flip_y, flip_x, transpose in np.ndindex(2, 2, 2):
             # A flip of an even size moves the mosaic by one; an odd one keeps it.
             shift_y = is_mosaic and flip_y and batch.shape[1] % 2 == 0
@@ -127,11 +137,11 @@ class _Span:
     weights: np.ndarray
 
     @property
-    def stop(self):
+    def stop(self) -> int:
         return self.start + self.size
 
 
-def _spans(size, tiling):
+def _spans(size: int, tiling: Tiling) -> list[_Span]:
     """Cover an axis by tiles whose blending weights add up to 1 at every pixel."""
     overlap, padded = tiling.overlap, max(_round_up(size), tiling.tile if tiling.fixed else 0)
     count = max(-(-(padded - overlap) // (tiling.tile - overlap)), 1)
@@ -154,11 +164,11 @@ def _spans(size, tiling):
     ]
 
 
-def _round_up(size):
+def _round_up(size: int) -> int:
     return -(-size // MULTIPLE) * MULTIPLE
 
 
-def _cut(pixels, row, column):
+def _cut(pixels: np.ndarray, row: _Span, column: _Span) -> np.ndarray:
     """Cut a tile; beyond the bottom and the right of the image its reflection goes on."""
     tile = pixels[row.start : row.stop, column.start : column.stop]
     missing = row.size - tile.shape[0], column.size - tile.shape[1]
@@ -167,10 +177,10 @@ def _cut(pixels, row, column):
     return np.pad(tile, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="reflect")
 
 
-def _flip(x, flip_y, flip_x):
+def _flip(x: np.ndarray, flip_y: int, flip_x: int) -> np.ndarray:
     return x[:, :: -1 if flip_y else 1, :: -1 if flip_x else 1]
 
 
-def _transpose(x, is_mosaic):
+def _transpose(x: np.ndarray, is_mosaic: bool) -> np.ndarray:
     x = x.swapaxes(1, 2)
     return x[..., ::-1] if is_mosaic else x

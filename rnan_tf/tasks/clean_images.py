@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -12,7 +13,7 @@ from rnan_tf.photos.photo import list_images, read_photo
 from rnan_tf.tasks.task import Task
 
 
-def read_clean(path: str | os.PathLike, task: Task) -> np.ndarray:
+def read_clean(path: str | os.PathLike[str], task: Task) -> np.ndarray:
     """Read a photograph as a clean image of a task.
 
     Args:
@@ -32,7 +33,7 @@ def read_clean(path: str | os.PathLike, task: Task) -> np.ndarray:
 
 
 def read_images(
-    paths: Iterable[str | os.PathLike], task: Task, min_size: int = 1, max_bytes: float = float("inf")
+    paths: Iterable[str | os.PathLike[str]], task: Task, min_size: int = 1, max_bytes: float = float("inf")
 ) -> list[tuple[str, np.ndarray]] | None:
     """Read all photographs of some folders, naming and skipping what cannot be read or is too small.
 
@@ -62,7 +63,7 @@ def read_images(
     return images
 
 
-def try_read(file, task, min_size):
+def try_read(file: Path, task: Task, min_size: int) -> np.ndarray | None:
     try:
         image = read_clean(file, task)
     except ImageError as error:
@@ -75,7 +76,7 @@ def try_read(file, task, min_size):
     return image
 
 
-def nothing_usable(files, min_size):
+def nothing_usable(files: Sequence[Path], min_size: int) -> str:
     folders = ", ".join(sorted({str(file.parent) for file in files}))
     return (
         f"{folders}: none of {len(files)} images can be used; each must be readable and at least {min_size}x{min_size}"

@@ -8,6 +8,7 @@ tf.data, in any order of execution.
 import io
 import math
 from functools import partial
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +17,7 @@ from PIL import Image
 from rnan_tf.tasks.task import CFA_PATTERNS
 
 
-def add_noise(image: tf.Tensor, seed, sigma) -> tf.Tensor:
+def add_noise(image: tf.Tensor, seed: Any, sigma: Any) -> tf.Tensor:
     """Add white Gaussian noise, then round and clip.
 
     Args:
@@ -34,7 +35,7 @@ def add_noise(image: tf.Tensor, seed, sigma) -> tf.Tensor:
     return tf.cast(tf.clip_by_value(tf.round(noisy * 255.0), 0.0, 255.0), tf.uint8)
 
 
-def mosaic(image: tf.Tensor, seed=None, strength=None, pattern: str = "GRBG") -> tf.Tensor:
+def mosaic(image: tf.Tensor, seed: Any = None, strength: Any = None, pattern: str = "GRBG") -> tf.Tensor:
     """Keep at each pixel the colour that a Bayer sensor samples there and set the other two to zero.
 
     Args:
@@ -57,7 +58,7 @@ def mosaic(image: tf.Tensor, seed=None, strength=None, pattern: str = "GRBG") ->
     return image * mask
 
 
-def compress_jpeg(image: tf.Tensor, seed, quality) -> tf.Tensor:
+def compress_jpeg(image: tf.Tensor, seed: Any, quality: Any) -> tf.Tensor:
     """Encode as baseline JPEG and decode, bit-exact with Pillow's `save(quality=quality)` of a gray image.
 
     Args:
@@ -73,7 +74,9 @@ def compress_jpeg(image: tf.Tensor, seed, quality) -> tf.Tensor:
     return _decode_jpeg(encoded, image.shape)
 
 
-def compress_color_jpeg(image: tf.Tensor, seed, quality, subsampling: tuple[str, ...] = ("4:2:0",)) -> tf.Tensor:
+def compress_color_jpeg(
+    image: tf.Tensor, seed: Any, quality: Any, subsampling: tuple[str, ...] = ("4:2:0",)
+) -> tf.Tensor:
     """Encode as baseline JPEG and decode, bit-exact with Pillow's `save(quality=quality, subsampling=...)`.
 
     Args:
@@ -91,16 +94,16 @@ def compress_color_jpeg(image: tf.Tensor, seed, quality, subsampling: tuple[str,
     return _decode_jpeg(tf.switch_case(drawn, encoders), image.shape)
 
 
-def _decode_jpeg(encoded, shape):
+def _decode_jpeg(encoded: tf.Tensor, shape: Any) -> tf.Tensor:
     decoded = tf.io.decode_jpeg(encoded, channels=shape[-1], dct_method="INTEGER_ACCURATE")
     return tf.ensure_shape(decoded, shape)
 
 
-def _encode_420(pixels, quality):
+def _encode_420(pixels: tf.Tensor, quality: Any) -> tf.Tensor:
     return tf.raw_ops.EncodeJpegVariableQuality(images=pixels, quality=tf.cast(quality, tf.int32))
 
 
-def _encode_444(pixels, quality):
+def _encode_444(pixels: tf.Tensor, quality: Any) -> tf.Tensor:
     encode = partial(tf.io.encode_jpeg, pixels, chroma_downsampling=False)
     if not tf.is_tensor(quality):
         return encode(quality=int(quality))
@@ -108,8 +111,8 @@ def _encode_444(pixels, quality):
     return tf.switch_case(tf.cast(quality, tf.int32) - 1, [partial(encode, quality=q) for q in range(1, 101)])
 
 
-def _encode_422(pixels, quality):
-    def encode(pixels, quality):
+def _encode_422(pixels: tf.Tensor, quality: Any) -> tf.Tensor:
+    def encode(pixels: np.ndarray, quality: Any) -> bytes:
         data = io.BytesIO()
         Image.fromarray(pixels).save(data, "JPEG", quality=int(quality), subsampling="4:2:2")
         return data.getvalue()
@@ -120,7 +123,7 @@ def _encode_422(pixels, quality):
 _ENCODERS = {"4:2:0": _encode_420, "4:4:4": _encode_444, "4:2:2": _encode_422}
 
 
-def downscale(image: tf.Tensor, seed=None, strength=None, scale: int = 2) -> tf.Tensor:
+def downscale(image: tf.Tensor, seed: Any = None, strength: Any = None, scale: int = 2) -> tf.Tensor:
     """Shrink by MATLAB's bicubic `imresize`.
 
     Args:
@@ -168,7 +171,7 @@ def imresize(image: tf.Tensor, up: int = 1, down: int = 1) -> tf.Tensor:
     return image
 
 
-def _resize_matrix(size, scale):
+def _resize_matrix(size: int, scale: float) -> np.ndarray:
     """MATLAB's `contributions`: row i holds the weights of the input pixels in output pixel i."""
     width = 4 / min(scale, 1)
     out = np.arange(math.ceil(size * scale - 1e-9))
@@ -181,7 +184,7 @@ def _resize_matrix(size, scale):
     return matrix
 
 
-def _cubic(x):
+def _cubic(x: np.ndarray) -> np.ndarray:
     """Keys' cubic convolution kernel with a = -0.5."""
     x = np.abs(x)
     near = 1.5 * x**3 - 2.5 * x**2 + 1

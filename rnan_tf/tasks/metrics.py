@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -44,7 +45,7 @@ def luma(rgb: np.ndarray) -> np.ndarray:
     Returns:
         (H, W, 1) float64 in [16, 235].
     """
-    return (rgb @ np.array([[65.738], [129.057], [25.064]])) / 256.0 + 16.0
+    return np.asarray((rgb @ np.array([[65.738], [129.057], [25.064]])) / 256.0 + 16.0)
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -60,7 +61,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return _decibels(np.mean((np.asarray(a, np.float64) - np.asarray(b, np.float64)) ** 2))
 
 
-def _decibels(error):
+def _decibels(error: Any) -> float:
     return float("inf") if error == 0 else float(10 * np.log10(255.0**2 / error))
 
 
@@ -106,7 +107,7 @@ def blocking_effect(plane: np.ndarray, block: int = 8) -> float:
         edges += image.shape[1] * (image.shape[0] / block - 1)
         steps += squares.size * image.shape[1]
     excess = at_edges / edges - elsewhere / (steps - edges)
-    return max(excess, 0.0) * math.log2(block) / math.log2(min(plane.shape))
+    return float(max(excess, 0.0) * math.log2(block) / math.log2(min(plane.shape)))
 
 
 def ssim(a: np.ndarray, b: np.ndarray, window: str = "gaussian") -> float:

@@ -6,6 +6,7 @@ Plain data: nothing here imports TensorFlow before an image is degraded.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,9 @@ CFA_PATTERNS = ("GRBG", "RGGB", "BGGR", "GBRG")
 SUBSAMPLINGS = ("4:2:0", "4:4:4", "4:2:2")
 
 
-def _rgb_to_jpeg_luma(pixels):
+def _rgb_to_jpeg_luma(pixels: np.ndarray) -> np.ndarray:
     """The luma plane that JPEG's encoder makes of uint8 RGB."""
-    return np.rint(rgb_to_ycbcr(pixels / np.float32(255))[..., :1] * 255).astype(np.uint8)
+    return np.asarray(np.rint(rgb_to_ycbcr(pixels / np.float32(255))[..., :1] * 255), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Task:
 
     name: str
     function: str
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     channels: int = 3
     scale: int = 1
     strength: Strength | None = None
@@ -126,7 +127,7 @@ class Task:
     input_text: str = "degraded input"
 
     @property
-    def degradation(self) -> Callable:
+    def degradation(self) -> Callable[..., Any]:
         """(clean image, seed, strength) -> degraded image, uint8 tensors; see `rnan_tf.tasks.degradations`."""
         from rnan_tf.tasks import degradations  # here, as TensorFlow takes seconds to import
 
@@ -187,9 +188,11 @@ class Task:
         """Return ", noise sigma 50" for headings, nothing for a task without strengths."""
         return f", {self.strength.text} {strength:g}" if self.strength else ""
 
-    def nearest(self, strengths: tuple[float, float]) -> float:
+    def nearest(self, strengths: tuple[float, float] | None) -> float:
         """Return the default strength, or the nearest within a range; 0 for a task without strengths."""
-        return min(max(self.strength.default, strengths[0]), strengths[1]) if self.strength else 0
+        if self.strength is None or strengths is None:
+            return 0
+        return min(max(self.strength.default, strengths[0]), strengths[1])
 
     def clean(self, pixels: np.ndarray) -> np.ndarray:
         """Turn a photograph into a clean image of this task.
@@ -222,7 +225,7 @@ class Task:
         """
         strength = int(strength) if float(strength).is_integer() else strength
         with _on_cpu():
-            return self.degradation(clean, seed, strength).numpy()
+            return np.asarray(self.degradation(clean, seed, strength))
 
     def baseline(self, degraded: np.ndarray) -> np.ndarray:
         """Return the degraded image at the clean one's size: enlarged bicubically where the task enlarges.
@@ -238,10 +241,10 @@ class Task:
         from rnan_tf.tasks.degradations import imresize
 
         with _on_cpu():
-            return imresize(degraded, up=self.scale).numpy()
+            return np.asarray(imresize(degraded, up=self.scale))
 
 
-def _on_cpu():
+def _on_cpu() -> Any:
     # A GPU would multiply matrices in TensorFloat-32 and draw other noise in the last bits.
     return import_tensorflow().device("CPU")
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from rnan_tf.errors import InputError, JobError
 from rnan_tf.files import write_atomically
@@ -10,13 +11,13 @@ from rnan_tf.files import write_atomically
 FOLDER = Path(__file__).parent
 
 
-def read_manifest() -> dict[str, dict]:
+def read_manifest() -> dict[str, dict[str, Any]]:
     """Return what is known about the bundled networks: name -> file, sha256, task, level, commands, data, PSNR, ..."""
     path = FOLDER / "manifest.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
-def write_manifest(manifest: dict[str, dict]) -> None:
+def write_manifest(manifest: dict[str, dict[str, Any]]) -> None:
     """Write what is known about the bundled networks.
 
     Args:
@@ -43,7 +44,7 @@ def preset_path(name: str) -> Path | None:
     entry = read_manifest().get(name)
     if entry is None:
         return None
-    path = FOLDER / entry["file"]
+    path = FOLDER / str(entry["file"])
     if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
         raise JobError(f"{path}: the bundled network is missing or damaged; install rnan-tf again")
     return path

@@ -32,9 +32,9 @@ class KerasRuntime(Runtime):
         model = load_model(source)
         return cls(model, card_of(model, str(source), task), str(source))
 
-    def _run(self, batch, strength):
+    def _run(self, batch: np.ndarray, strength: float) -> np.ndarray:
         inputs = self.inputs(batch, strength)
         return np.asarray(self.model.predict_on_batch(inputs if self.card.conditional else inputs["image"]), np.float32)
 
-    def operators(self):
+    def operators(self) -> dict[str, int]:
         return dict(Counter(type(layer).__name__ for layer in self.model.layers).most_common())

@@ -4,7 +4,11 @@ import contextlib
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from rnan_tf.errors import InputError
 from rnan_tf.restoring.card import CARD_NAME, ModelCard, read_card
@@ -66,14 +70,14 @@ class LiteRtRuntime(Runtime):
         except Exception as error:  # flatbuffers, struct and LiteRT raise whatever damaged bytes lead to
             raise damaged(name, error) from error
 
-    def _run(self, batch, strength):
-        return self._signature(**self.inputs(batch, strength))["restored"]
+    def _run(self, batch: np.ndarray, strength: float) -> np.ndarray:
+        return np.asarray(self._signature(**self.inputs(batch, strength))["restored"])
 
-    def operators(self):
+    def operators(self) -> dict[str, int]:
         return count_operators(self._content)
 
 
-def read_tflite_card(model: bytes) -> dict | None:
+def read_tflite_card(model: bytes) -> Any:
     """Return what a `.tflite` file's content says of itself, or None if it has nothing of RNAN-TF's."""
     from ai_edge_litert.schema_py_generated import Model
 
@@ -100,7 +104,7 @@ def count_operators(model: bytes) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def _no_notices():
+def _no_notices() -> Iterator[None]:
     # LiteRT writes to the terminal, from C++, that it uses XNNPACK; no log level rules that line.
     terminal, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)

@@ -2,8 +2,11 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from rnan_tf.errors import InputError
 from rnan_tf.restoring.card import CARD_NAME, ModelCard, read_card
@@ -19,7 +22,7 @@ class OnnxRuntime(Runtime):
         session: an `onnxruntime.InferenceSession`.
     """
 
-    def __init__(self, path: Path, card: ModelCard, session):
+    def __init__(self, path: Path, card: ModelCard, session: Any):
         super().__init__(str(path), card)
         self._path, self._session = path, session
 
@@ -52,13 +55,13 @@ class OnnxRuntime(Runtime):
             raise damaged(str(path), error) from error
         return cls(path, read_card(data, str(path), task), session)
 
-    def _run(self, batch, strength):
-        return self._session.run(["restored"], self.inputs(batch, strength))[0]
+    def _run(self, batch: np.ndarray, strength: float) -> np.ndarray:
+        return np.asarray(self._session.run(["restored"], self.inputs(batch, strength))[0])
 
-    def operators(self):
+    def operators(self) -> dict[str, int]:
         import onnx
 
-        def nodes(graph):
+        def nodes(graph: Any) -> Iterator[str]:
             for node in graph.node:
                 yield node.op_type
                 for attribute in node.attribute:

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -22,7 +23,7 @@ class SavedModelRuntime(Runtime):
         function: the signature `serve_float`.
     """
 
-    def __init__(self, folder: Path, card: ModelCard, function):
+    def __init__(self, folder: Path, card: ModelCard, function: Any):
         super().__init__(str(folder), card)
         self._function = function
 
@@ -51,18 +52,18 @@ class SavedModelRuntime(Runtime):
             raise damaged(str(folder), error) from error
         return cls(folder, read_card(data, str(folder), task), function)
 
-    def _run(self, batch, strength):
+    def _run(self, batch: np.ndarray, strength: float) -> np.ndarray:
         arguments = {"image": tf.constant(np.ascontiguousarray(batch, np.float32))}
         if self.card.conditional:  # served models are told strengths in the user's unit
             arguments["level"] = tf.fill([len(batch)], tf.constant(strength, tf.float32))
-        return self._function(**arguments)["restored"].numpy()
+        return np.asarray(self._function(**arguments)["restored"])
 
-    def operators(self):
+    def operators(self) -> dict[str, int]:
         graph = self._function.graph.as_graph_def()
         nodes = [*graph.node, *(node for body in graph.library.function for node in body.node_def)]
         return dict(Counter(node.op for node in nodes).most_common())
 
 
-def _without_card(inputs, task):
+def _without_card(inputs: Any, task: str | None) -> dict[str, Any]:
     scale = get_task(task).scale if task else 1
     return {"scale": scale, "channels": inputs["image"].shape[3], "conditional": "level" in inputs, "level": None}
