@@ -85,36 +85,44 @@ def data_folder():
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
-    """A folder of untrained models, one a task."""
+    """A folder of untrained models, one a task and `untold.keras`, which does not say its task."""
     import keras
 
+    from rnan_tf.network.loading import save_model
     from rnan_tf.network.model import RNAN
-    from rnan_tf.restoring.loading import save_model
+    from rnan_tf.restoring.card import ModelCard
+    from rnan_tf.tasks.task import get_task
     from tests.helpers.command_line import MODELS
 
     folder = tmp_path_factory.mktemp("models")
     keras.utils.set_random_seed(0)
-    for name, kwargs in MODELS.items():
-        save_model(RNAN(filters=4, num_blocks=2, **kwargs), folder / f"{name}.keras")
+    for name, (arguments, strengths) in MODELS.items():
+        conditional = arguments.get("conditional", False)
+        card = ModelCard.of_task(get_task(name), strengths, conditional, details={"steps": 12})
+        model = RNAN(filters=4, num_blocks=2, metadata=card.to_dict(), **arguments)
+        save_model(model, folder / f"{name}.keras")
+    save_model(RNAN(filters=4, num_blocks=2), folder / "untold.keras")
     return folder
 
 
 @pytest.fixture(scope="session")
 def load_once():
-    from rnan_tf.restoring.loading import load_model
+    from rnan_tf.network.loading import load_model
 
-    return functools.cache(lambda source: load_model(source))
+    cached = functools.cache(load_model)
+    # A relative name is another file in another test's folder.
+    return lambda source: cached(str(source)) if Path(source).is_absolute() else load_model(source)
 
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch, load_once):
     """An empty current folder; each model is loaded once for all tests, because building it takes a second."""
-    from rnan_tf.cli import commands
-    from rnan_tf.restoring import loading
+    from rnan_tf.network import loading
+    from rnan_tf.restoring.runtimes import keras as keras_runtime
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(commands, "load_model", load_once)
     monkeypatch.setattr(loading, "load_model", load_once)
+    monkeypatch.setattr(keras_runtime, "load_model", load_once)
     return tmp_path
 
 
@@ -200,10 +208,11 @@ def exported(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def demosaic():
-    """(a small demosaicing network, its TFLite content with metadata, the same without)."""
+    """(a small demosaicing network, its TFLite content with its card, the same without)."""
     from rnan_tf.export.tflite import exporting as export_tflite
+    from rnan_tf.restoring.card import card_of
     from tests.helpers.tflite_networks import LITE, TILE, random_model
 
     model = random_model(**LITE)
     content = export_tflite.convert(model, TILE)
-    return model, export_tflite.add_metadata(content, {"task": "demosaic"}), content
+    return model, export_tflite.add_card(content, card_of(model, "demosaic")), content

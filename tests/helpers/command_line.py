@@ -7,14 +7,14 @@ import skimage.data
 from PIL import Image
 
 RGB = skimage.data.astronaut()[60:91, 200:237]  # 31x37
+# Name, which is the task's -> (the network's arguments, the strengths that it is said to be trained for).
 MODELS = {
-    "denoise": {"conditional": True, "metadata": {"task": "denoise", "level": [5, 60]}},
-    "denoise-gray": {"channels": 1, "metadata": {"task": "denoise-gray", "level": [30, 30]}},
-    "demosaic": {"space_to_depth": 2, "metadata": {"task": "demosaic", "level": None, "steps": 12}},
-    "jpeg": {"channels": 1, "metadata": {"task": "jpeg", "level": [10, 40]}},
-    "jpeg-color": {"conditional": True, "metadata": {"task": "jpeg-color", "level": [5, 95]}},
-    "sr": {"scale": 2, "metadata": {"task": "sr", "level": [2, 2]}},
-    "untold": {},
+    "denoise": ({"conditional": True}, (5, 60)),
+    "denoise-gray": ({"channels": 1}, (30, 30)),
+    "demosaic": ({"space_to_depth": 2}, (0, 0)),
+    "jpeg": ({"channels": 1}, (10, 40)),
+    "jpeg-color": ({"conditional": True}, (5, 95)),
+    "sr-x2": ({"scale": 2}, (0, 0)),
 }
 
 
