@@ -17,7 +17,7 @@ from rnan_tf.quiet import import_tensorflow
 import_tensorflow()
 
 from rnan_tf import weights as bundled
-from rnan_tf.cli.options import Parser
+from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import JobError, command
 from rnan_tf.files import make_folder, replacing
 from rnan_tf.network.loading import save_model
@@ -54,6 +54,7 @@ def main(argv: list[str] | None = None) -> int:
         "file": target.name,
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
         "code": runtime.card.details.get("code"),
+        "run": run_dir.name,
         "commands": commands,
         "data": [Path(path).name for path in config.data],
         "hours": round(hours_spent, 2),
@@ -87,16 +88,16 @@ def history(run_dir: Path) -> tuple[list[str], float]:
         InputError: a run's folder or configuration is missing.
     """
     config = read_config(run_dir / "config.json")
-    commands, hours_before = [], 0.0
-    start = Path(config.init or "")
-    if config.init and not start.exists() and config.init in bundled.read_manifest():
+    commands, hours_before, start = [], 0.0, ""
+    if config.init and not Path(config.init).exists() and config.init in bundled.read_manifest():
         entry = bundled.read_manifest()[config.init]
-        commands, hours_before = entry["commands"], entry["hours"]
-        start = Path(shlex.split(commands[-1])[-1])  # the name will be the new network's
+        commands, hours_before, start = entry["commands"], entry["hours"], entry["run"]
     elif config.init:
-        start = start.parent if start.suffix else start
-        commands, hours_before = history(start)
-    return [*commands, as_command(run_dir, config, start.name)], hours_before + hours(run_dir)
+        folder = Path(config.init)
+        folder = folder.parent if folder.is_file() else folder
+        commands, hours_before = history(folder)
+        start = folder.name
+    return [*commands, as_command(run_dir, config, start)], hours_before + hours(run_dir)
 
 
 def as_command(run_dir: Path, config: TrainConfig, start: str) -> str:

@@ -5,7 +5,7 @@ import io
 import sys
 
 from rnan_tf import __version__
-from rnan_tf.cli.options import Parser
+from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import command
 from rnan_tf.quiet import import_tensorflow
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from rnan_tf.cli.options import Parser, add_strengths, add_task
+from rnan_tf.cli.options import add_strengths, add_task
+from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, command
 from rnan_tf.files import make_folder
 from rnan_tf.quiet import import_tensorflow

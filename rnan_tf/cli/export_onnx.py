@@ -6,7 +6,8 @@ ONNX Runtime and at three shapes, with the Keras model.
 
 from pathlib import Path
 
-from rnan_tf.cli.options import Parser, add_task
+from rnan_tf.cli.options import add_task
+from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, command
 from rnan_tf.export import onnx
 from rnan_tf.extras import check_extra

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from rnan_tf.cli.options import Parser, add_task
+from rnan_tf.cli.options import add_task
+from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, JobError, command, first_line
 from rnan_tf.export.patches import sample_photographs
 from rnan_tf.export.saved_model import exporting

@@ -7,7 +7,8 @@ Writes DIR/TASK-VARIANT.tflite and DIR/tflite.md, what they cost. Before a file 
 from dataclasses import replace
 from pathlib import Path
 
-from rnan_tf.cli.options import Parser, add_task
+from rnan_tf.cli.options import add_task
+from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import command
 from rnan_tf.export.artifacts import check_folder
 from rnan_tf.export.patches import cut_patches, sample_photographs

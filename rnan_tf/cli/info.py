@@ -5,11 +5,14 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from rnan_tf.cli.options import Parser
+from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, command, first_line
 from rnan_tf.restoring.card import CARD_FILE, ModelCard, read_card
 from rnan_tf.restoring.runtimes import saved_model_folder
 from rnan_tf.weights import find_model, read_manifest
+
+# What a .keras file says of its network, the first three also to the card.
+_NETWORK = ("scale", "channels", "conditional", "filters", "num_blocks", "normalize_over")
 
 
 @command
@@ -61,9 +64,9 @@ def describe(source: str) -> dict[str, str]:
         )
         if "multiply_adds" not in details:
             details |= _cost(source)
-    if "parameters" in details:
+    if isinstance(details.get("parameters"), int):
         lines["parameters"] = f"{details.pop('parameters'):,}"
-    if "multiply_adds" in details:
+    if isinstance(details.get("multiply_adds"), (int, float)):
         lines["multiply-adds"] = f"{details.pop('multiply_adds') / 1e6:.3g} million a pixel (tile of 96x96)"
     return lines | {key: str(value) for key, value in details.items()}
 
@@ -85,10 +88,11 @@ def _read(source: str) -> tuple[Any, dict[str, Any] | None]:
     """Return what a model says of itself, and of a Keras model the constructor's arguments."""
     path = Path(source)
     if folder := saved_model_folder(path):
-        file = folder / CARD_FILE
-        if not file.is_file():
-            raise InputError(f"{source}: a SavedModel without {CARD_FILE}; export it again")
-        return json.loads(file.read_text()), None
+        try:
+            return json.loads((folder / CARD_FILE).read_text()), None
+        except (OSError, ValueError) as error:
+            message = f"a SavedModel without a readable {CARD_FILE} ({first_line(error)}); export it again"
+            raise InputError(f"{source}: {message}") from error
     if path.suffix == ".tflite":
         from rnan_tf.restoring.runtimes.litert import LiteRtRuntime
 
@@ -100,9 +104,9 @@ def _read(source: str) -> tuple[Any, dict[str, Any] | None]:
     path = find_model(source)
     try:
         with zipfile.ZipFile(path) as archive:
-            network = json.loads(archive.read("config.json"))["config"]
-        known = {name: network[name] for name in ("scale", "channels", "conditional")}
-        return {**network["metadata"], **known}, network
+            config = json.loads(archive.read("config.json"))["config"]
+        network = {name: config[name] for name in _NETWORK}
+        return {**config["metadata"], **{name: network[name] for name in _NETWORK[:3]}}, network
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not an RNAN in a .keras file ({first_line(error)})") from error
 

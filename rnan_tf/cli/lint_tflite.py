@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from rnan_tf.cli.options import Parser
+from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, JobError, command
 from rnan_tf.export.tflite.lint import lint
 from rnan_tf.extras import check_extra

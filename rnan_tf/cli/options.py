@@ -2,19 +2,13 @@
 
 import argparse
 
+from rnan_tf.cli.parser import Parser as Parser
 from rnan_tf.errors import InputError
 from rnan_tf.tasks.task import STRENGTHS, TASKS, Task
 
 # Words of version 0.1 -> what says the same now.
 OLD_TASK = "task sr is sr-x2, sr-x3 or sr-x4 now"
 OLD_LEVEL = "--level is now --sigma for noise and --quality for JPEG; the scale is part of the task's name, as in sr-x2"
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are one line, as all others are."""
-
-    def error(self, message):
-        raise InputError(f"{message}; see `{self.prog} --help`")
 
 
 class _Renamed(argparse.Action):
@@ -77,7 +71,7 @@ def asked_strength(args, task: Task) -> tuple[float, float] | None:
 
 def add_old_level(parser: argparse.ArgumentParser) -> None:
     """Add version 0.1's `--level`, which says what replaces it."""
-    parser.add_argument("--level", action=_Renamed, help=argparse.SUPPRESS)
+    parser.add_argument("--level", action=_Renamed, nargs="*", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def single(low_and_high: tuple[float, float], task: Task) -> float:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from rnan_tf.cli.options import Parser, add_strengths, add_task, add_tiling, asked_strength, single
+from rnan_tf.cli.options import add_strengths, add_task, add_tiling, asked_strength, single
+from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, JobError, command, is_out_of_memory, with_dashes
 from rnan_tf.files import make_folder
 from rnan_tf.photos.photo import EXTENSIONS, check_writable, list_images, read_photo, write_photo

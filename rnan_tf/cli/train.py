@@ -8,7 +8,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from rnan_tf.cli.options import Parser
+from rnan_tf.cli.options import add_old_level, add_task
+from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import command
 from rnan_tf.extras import check_extra
 from rnan_tf.tasks.task import get_task
@@ -56,6 +57,9 @@ def parse_arguments(argv: list[str] | None) -> tuple[TrainConfig, Placement, Pat
     parser = Parser(prog="rnan-tf train", description="Train RNAN; run again to continue.")
     for option in dataclasses.fields(TrainConfig):
         settings = dict(option.metadata)
+        if option.name == "task":
+            add_task(parser, f"{settings['help']} ({option.default})", default=option.default)
+            continue
         if option.type in (int, float, int | None, float | None):
             settings["type"] = float if "float" in str(option.type) else int
         if option.type is bool:
@@ -65,6 +69,7 @@ def parse_arguments(argv: list[str] | None) -> tuple[TrainConfig, Placement, Pat
         if "help" not in settings:
             continue  # in files only
         parser.add_argument(f"--{option.name.replace('_', '-')}", default=option.default, **settings)
+    add_old_level(parser)
     parser.add_argument("--run-dir", type=Path, help="folder for all results (runs/TASK-MODEL)")
     where = parser.add_argument_group("where it runs")
     where.add_argument(

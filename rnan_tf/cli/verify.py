@@ -8,7 +8,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from rnan_tf.cli.options import Parser, add_strengths, asked_strength, single
+from rnan_tf.cli.options import add_strengths, asked_strength, single
+from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import JobError, command
 from rnan_tf.export.artifacts import find_artifacts
 from rnan_tf.export.tflite.exporting import default_tile

@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parent
 
 
 def read_manifest() -> dict[str, dict[str, Any]]:
-    """Return what is known about the bundled networks: name -> file, sha256, task, level, commands, data, PSNR, ..."""
+    """Return what is known about the bundled networks: name -> file, sha256, run, commands, data, PSNR, ..."""
     path = FOLDER / "manifest.json"
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
