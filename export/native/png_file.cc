@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <new>
 
 #include "errors.h"
 
@@ -36,6 +37,7 @@ struct Png {
     png = writes ? png_create_write_struct(PNG_LIBPNG_VER_STRING, message, Fail, Ignore)
                  : png_create_read_struct(PNG_LIBPNG_VER_STRING, message, Fail, Ignore);
     info = png ? png_create_info_struct(png) : nullptr;
+    if (!info) throw std::bad_alloc();
   }
   Png(const Png&) = delete;
   ~Png() { writes ? png_destroy_write_struct(&png, &info) : png_destroy_read_struct(&png, &info, nullptr); }

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.data
+from PIL import ImageCms
 
 from rnan_tf.export.tflite import exporting
 from rnan_tf.export.tflite.quantization import DYNAMIC, quantize
@@ -82,7 +83,8 @@ def run(built, *arguments):
 def photograph(channels, dtype=np.uint8, alpha=False):
     """37 x 45 pixels: several tiles, and no multiple of 4."""
     pixels = skimage.data.astronaut()[100:137, 150:195, :channels].astype(dtype) * (257 if dtype == np.uint16 else 1)
-    return Photo(pixels, pixels[..., 0] // 2 if alpha else None, b"a profile" * 20 if alpha else None, "PNG")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return Photo(pixels, pixels[..., 0] // 2, profile, "PNG") if alpha else Photo(pixels, None, None, "PNG")
 
 
 def test_tiling_is_that_of_python(built):
@@ -124,6 +126,7 @@ class TestPixels:
         photo = photograph(3, alpha=True)
         _, actual = self.compare(built, exported("denoise"), photo, tmp_path, sigma=10)
         np.testing.assert_array_equal(actual.alpha, photo.alpha)
+        assert actual.icc_profile == photo.icc_profile
 
     def test_int8(self, built, exported, tmp_path):
         path = tmp_path / "int8.tflite"
