@@ -110,7 +110,7 @@ class TestPixels:
     def test_every_task_on_gray_and_colour(self, built, exported, tmp_path, task, channels):
         photo = photograph(channels)
         if task == "demosaic" and channels == 3:
-            photo = replace(photo, pixels=get_task(task).degrade(photo.pixels, 0))
+            photo = replace(photo, pixels=get_task(task).degrade(photo.pixels, (0, 0)))
         strength = {"sigma": 20.5} if task.startswith("denoise") else {}
         self.compare(built, exported(task), photo, tmp_path, **strength)
 
@@ -138,7 +138,7 @@ class TestPixels:
         card = replace(restorer.card, tile=96, overlap=16)
         path = tmp_path / "denoise.tflite"
         path.write_bytes(exporting.add_card(exporting.convert(restorer.runtime.model, 96), card))
-        noisy = restorer.task.degrade(skimage.data.astronaut()[:150, 150:330], 0, 25)
+        noisy = restorer.task.degrade(skimage.data.astronaut()[:150, 150:330], (0, 0), 25)
         self.compare(built, path, replace(photograph(3), pixels=noisy), tmp_path, sigma=25)
 
 
