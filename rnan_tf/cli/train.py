@@ -57,6 +57,8 @@ def parse_arguments(argv: list[str] | None) -> tuple[TrainConfig, Placement, Pat
     parser = Parser(prog="rnan-tf train", description="Train RNAN; run again to continue.")
     for option in dataclasses.fields(TrainConfig):
         settings = dict(option.metadata)
+        if "help" not in settings:
+            continue  # in files only
         if option.name == "task":
             add_task(parser, f"{settings['help']} ({option.default})", default=option.default)
             continue
@@ -66,8 +68,6 @@ def parse_arguments(argv: list[str] | None) -> tuple[TrainConfig, Placement, Pat
             settings["action"] = "store_true"
         elif option.default not in (None, ()):
             settings["help"] += f" ({option.default})"
-        if "help" not in settings:
-            continue  # in files only
         parser.add_argument(f"--{option.name.replace('_', '-')}", default=option.default, **settings)
     add_old_level(parser)
     parser.add_argument("--run-dir", type=Path, help="folder for all results (runs/TASK-MODEL)")
