@@ -10,7 +10,10 @@ from scipy import ndimage
 from rnan_tf.errors import InputError
 from rnan_tf.network.model import RNAN
 from rnan_tf.photos.pixels import to_float
-from rnan_tf.restoring.tiling import MULTIPLE, Tiling, model_predictor, restore, self_ensemble
+from rnan_tf.restoring.card import ModelCard
+from rnan_tf.restoring.runtimes.keras import KerasRuntime
+from rnan_tf.restoring.tiling import MULTIPLE, Tiling, asked_tiling, restore, self_ensemble
+from rnan_tf.tasks.task import get_task
 
 SIZES = [(1, 1), (1, 7), (2, 2), (3, 130), (16, 17), (61, 5), (127, 129), (101, 333)]
 
@@ -28,7 +31,8 @@ def smooth_photo(height, width, dtype=np.uint16):
 
 def random_model(**kwargs):
     """A network whose non-local blocks have an effect, which they do not as initialised."""
-    model = RNAN(filters=8, num_blocks=2, **kwargs)
+    card = ModelCard.of_task(get_task("denoise"), (0, 75), kwargs.get("conditional", False))
+    model = RNAN(filters=8, num_blocks=2, metadata=card.to_dict(), **kwargs)
     rng = np.random.default_rng(0)
     for variable in model.weights:
         fan_in = max(np.prod(variable.shape[:-1]), 9)
@@ -54,8 +58,15 @@ class TestTiling:
         ],
     )
     def test_out_of_range(self, tile, overlap, flag):
-        with pytest.raises(InputError, match=rf"^{flag} must be a multiple of 4.*got {locals()[flag]}"):
+        with pytest.raises(InputError, match=rf"^`{flag}` must be a multiple of 4.*got {locals()[flag]}"):
             Tiling(tile, overlap)
+
+    def test_what_was_not_asked_for_is_the_default(self):
+        default = Tiling()
+        assert asked_tiling() == default == Tiling(128, 16)
+        assert asked_tiling(64) == Tiling(64, 16) and asked_tiling(None, 0) == Tiling(128, 0)
+        with pytest.raises(InputError, match=r"^`overlap` must be a multiple of 4"):
+            asked_tiling(16)  # too small for the default overlap
 
 
 class TestRestore:
@@ -141,7 +152,7 @@ class TestSeams:
     def test_a_network_leaves_no_visible_seam(self, space_to_depth):
         """Tiles change what attention sees; the difference to the whole image must not jump at their edges."""
         model, image = random_model(space_to_depth=space_to_depth), smooth_photo(64, 84)
-        predict, batch = model_predictor(model), to_float(image)[None]
+        predict, batch = KerasRuntime(model).run, to_float(image)[None]
         for variable in model.get_layer("tail").weights:  # a change of 5 levels, as a trained network makes
             variable.assign(variable * 0.02 / np.std(predict(batch) - batch))
         whole = restore(predict, image, tiling=Tiling(84, 0)) / 257
@@ -182,27 +193,6 @@ def test_progress_is_told_every_tile_and_can_end_it():
 
     with pytest.raises(Enough):
         restore(lambda batch: batch, photo(40, 40), tiling=Tiling(16, 0), progress=cancel)
-
-
-class TestModelPredictor:
-    @pytest.mark.parametrize("conditional", [False, True])
-    def test_gives_what_the_model_gives(self, conditional):
-        model = random_model(conditional=conditional)
-        batch = to_float(photo(13, 10))[None]
-        results = []
-        for level in (0.1, 0.3):
-            inputs = {"image": batch, "level": np.array([level], "float32")} if conditional else batch
-            results.append(model_predictor(model, level)(batch))
-            assert results[-1].dtype == np.float32
-            np.testing.assert_allclose(results[-1], model(inputs), atol=1e-5)
-        assert (np.abs(results[0] - results[1]).max() > 1e-3) == conditional
-
-    def test_xla_is_off(self, monkeypatch):
-        # What Keras decides on a machine with a GPU.
-        monkeypatch.setattr(RNAN, "_resolve_auto_jit_compile", lambda self: True)
-        model = random_model()
-        model_predictor(model)
-        assert not model.jit_compile
 
 
 def symmetric_blur(batch):

@@ -72,9 +72,12 @@ class OnnxRuntime(Runtime):
 
 
 def read_onnx_card(properties: dict[str, str]) -> Any:
-    """Return what an ONNX model's properties say of it; in version 0.1 each fact had its own, `task` as plain text."""
+    """Return what an ONNX model's properties say of it, or None if they are nothing of RNAN-TF's.
+
+    In version 0.1 each fact had its own, `task` as plain text.
+    """
     if CARD_NAME in properties:
         return json.loads(properties[CARD_NAME])
     known = ("level", "scale", "channels", "conditional", "tile", "overlap")
     data = {key: json.loads(properties[key]) for key in known if key in properties}
-    return data | {key: properties[key] for key in ("task",) if key in properties}
+    return data | {key: properties[key] for key in ("task",) if key in properties} or None
