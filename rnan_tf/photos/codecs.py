@@ -1,10 +1,11 @@
 """Image files' bytes <-> arrays, by Pillow for 8 bits.
 
-Pillow reduces 16-bit colour to 8 bits without a word, so 16-bit PNG goes through `tf.io` and 16-bit TIFF through
+Pillow reduces 16-bit colour to 8 bits without a word, so 16-bit PNG goes through imagecodecs and 16-bit TIFF through
 tifffile; both are imported only when such a file comes along.
 """
 
 import io
+import logging
 import struct
 import zlib
 from collections.abc import Callable
@@ -39,7 +40,6 @@ _SAVE_OPTIONS = {
 }
 _GRAY_MODES = ("1", "L", "LA", "La")
 _RGB_MODES = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr")
-_PNG_CHANNELS = {0: 1, 2: 3, 4: 4, 6: 4}  # PNG colour type -> channels asked of tf.io, which cannot decode to 2
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda a: a[:, ::-1],
@@ -50,6 +50,9 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
     8: lambda a: a.swapaxes(0, 1)[::-1],
 }
+
+# imagecodecs says a line on stderr for each broken chunk beside the pixels, and for interlacing.
+logging.getLogger("imagecodecs").addHandler(logging.NullHandler())
 
 
 def decode(data: bytes, max_pixels: int) -> tuple[np.ndarray, bytes | None, str]:
@@ -107,9 +110,11 @@ def _decode_pillow(data: bytes, file_format: str, max_pixels: int) -> tuple[np.n
     _check_still(image.size, getattr(image, "is_animated", False), max_pixels)
     icc_profile = image.info.get("icc_profile")
     if chunks and chunks[b"IHDR"][8] == 16:
+        import imagecodecs
+
         # With "exif" set getexif() does not load the image, which would decode it a second time.
         image.info.setdefault("exif", bytes(chunks.get(b"eXIf", b"")))
-        return _decode_png16(data, chunks), icc_profile, _orientation(image)
+        return imagecodecs.png_decode(data), icc_profile, _orientation(image)
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16), icc_profile, _orientation(image)
     if image.mode not in _GRAY_MODES + _RGB_MODES:
@@ -140,19 +145,6 @@ def _png_chunks(data: bytes) -> dict[bytes, memoryview]:
         if kind == b"IEND" and start <= len(data):
             return chunks
     raise ImageError("is cut short: the end of the PNG data is missing; copy it again")
-
-
-def _decode_png16(data: bytes, chunks: dict[bytes, memoryview]) -> np.ndarray:
-    import tensorflow as tf
-
-    colour_type = chunks[b"IHDR"][9]
-    channels = 4 if b"tRNS" in chunks else _PNG_CHANNELS[colour_type]
-    try:
-        array = tf.io.decode_png(data, channels=channels, dtype=tf.uint16).numpy()
-    except tf.errors.InvalidArgumentError as error:
-        raise ValueError("libpng rejects the data") from error
-    is_gray = colour_type in (0, 4)
-    return array[..., [0, 3]] if is_gray and channels == 4 else array
 
 
 def _decode_tiff(data: bytes, max_pixels: int) -> tuple[np.ndarray, bytes | None, int]:
@@ -237,10 +229,11 @@ def _encode_tiff(array: np.ndarray, icc_profile: bytes | None) -> bytes:
 
 
 def _encode_png16(array: np.ndarray, icc_profile: bytes | None) -> bytes:
-    import tensorflow as tf
+    import imagecodecs
 
-    with tf.device("CPU"):
-        data = tf.io.encode_png(array).numpy()
+    # All filters, then run lengths alone: two to four times as fast as the defaults, with smaller files.
+    options = {"level": 1, "strategy": imagecodecs.PNG.STRATEGY.RLE, "filter": imagecodecs.PNG.FILTER.ALL}
+    data = imagecodecs.png_encode(np.ascontiguousarray(array), **options)
     if not icc_profile:
         return data
     body = b"iCCPICC Profile\0\0" + zlib.compress(icc_profile)

@@ -146,7 +146,7 @@ def write_photo(path: str | os.PathLike, photo: Photo) -> None:
         array = np.concatenate([array, photo.alpha[..., None]], axis=-1)
     try:
         data = encode(array, EXTENSIONS[path.suffix.lower()], photo.icc_profile)
-    except (OSError, ValueError) as error:  # JPEG and WebP have a largest width and height
+    except (OSError, RuntimeError, ValueError) as error:  # every format has a largest width and height
         raise ImageError(f"{path}: cannot be encoded ({error}); write a .png or .tif file") from error
     try:
         write_atomically(path, data)
