@@ -6,6 +6,7 @@ tifffile; both are imported only when such a file comes along.
 
 import io
 import logging
+import math
 import struct
 import zlib
 from collections.abc import Callable
@@ -40,6 +41,8 @@ _SAVE_OPTIONS = {
 }
 _GRAY_MODES = ("1", "L", "LA", "La")
 _RGB_MODES = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr")
+# 16-bit TIFF: those whose decoders stop at the size of a strip, however much more there is to inflate.
+_TIFF_COMPRESSIONS = ("NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "PACKBITS", "LZMA", "ZSTD")
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda a: a[:, ::-1],
@@ -154,6 +157,7 @@ def _decode_tiff(data: bytes, max_pixels: int) -> tuple[np.ndarray, bytes | None
         page = tiff.pages[0]
         # A reduced first page is a raw file's thumbnail (DNG, NEF).
         _check_still((page.imagewidth, page.imagelength), len(tiff.pages) > 1 or page.is_reduced, max_pixels)
+        _check_tile(page)
         photometric, gray = tifffile.PHOTOMETRIC(page.photometric), tifffile.PHOTOMETRIC.MINISBLACK
         if photometric == tifffile.PHOTOMETRIC.SEPARATED:
             raise _unsupported("CMYK")
@@ -161,16 +165,30 @@ def _decode_tiff(data: bytes, max_pixels: int) -> tuple[np.ndarray, bytes | None
             raise _unsupported(f"{page.bitspersample}-bit {page.dtype}")
         if page.bitspersample != 16 or (photometric == gray and page.samplesperpixel == 1):
             return _decode_pillow(data, "TIFF", max_pixels)  # knows more compressions than tifffile alone
+        if max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))) > len(data):  # tifffile pads with zeros
+            raise ImageError("is cut short: the end of the TIFF data is missing; copy it again")
         icc_profile, orientation = (page.tags.valueof(tag) for tag in (34675, _ORIENTATION_TAG))
         return _tiff16_array(page), icc_profile, orientation
 
 
+def _check_tile(page) -> None:
+    """Refuse tiles much larger than the image: a whole one is inflated, even for a single pixel of it."""
+    pixels = math.prod(page.tile or ())
+    if pixels > max(1024 * 1024, 4 * page.imagewidth * page.imagelength):
+        raise ImageError(
+            f"has tiles of {pixels} pixels for {page.imagewidth} x {page.imagelength}; save it without tiles, or as PNG"
+        )
+
+
 def _tiff16_array(page) -> np.ndarray:
-    from tifffile import EXTRASAMPLE, PHOTOMETRIC
+    from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 
     colours = {PHOTOMETRIC.MINISBLACK: 1, PHOTOMETRIC.MINISWHITE: 1, PHOTOMETRIC.RGB: 3}.get(page.photometric)
     if colours is None or page.axes not in ("YX", "YXS", "SYX") or len(page.extrasamples) > 1:
         raise _unsupported(f"{page.samplesperpixel}-channel {PHOTOMETRIC(page.photometric).name} (axes {page.axes})")
+    compression = COMPRESSION(page.compression).name
+    if compression not in _TIFF_COMPRESSIONS:
+        raise ImageError(f"has 16-bit pixels in TIFF compression {compression}; save it with LZW or Deflate, or as PNG")
     array = page.asarray().astype(np.uint16)  # astype: native byte order
     if page.axes == "SYX":
         array = np.moveaxis(array, 0, -1)
