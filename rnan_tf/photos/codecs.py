@@ -8,6 +8,7 @@ import io
 import logging
 import math
 import struct
+import warnings
 import zlib
 from collections.abc import Callable
 
@@ -54,8 +55,13 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     8: lambda a: a.swapaxes(0, 1)[::-1],
 }
 
-# imagecodecs says a line on stderr for each broken chunk beside the pixels, and for interlacing.
-logging.getLogger("imagecodecs").addHandler(logging.NullHandler())
+# Above Pillow's 1 MB, for the whole process: larger text, XMP data and ICC profiles would pass for damage.
+PngImagePlugin.MAX_TEXT_CHUNK = 64 * 2**20
+
+# They say a line on stderr for each broken tag or chunk beside the pixels, thousands for some EXIF data.
+warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
+for _name in ("imagecodecs", "tifffile"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 
 def decode(data: bytes, max_pixels: int) -> tuple[np.ndarray, bytes | None, str]:
@@ -165,7 +171,8 @@ def _decode_tiff(data: bytes, max_pixels: int) -> tuple[np.ndarray, bytes | None
             raise _unsupported(f"{page.bitspersample}-bit {page.dtype}")
         if page.bitspersample != 16 or (photometric == gray and page.samplesperpixel == 1):
             return _decode_pillow(data, "TIFF", max_pixels)  # knows more compressions than tifffile alone
-        if max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))) > len(data):  # tifffile pads with zeros
+        # tifffile takes what is missing of a strip for zeros.
+        if max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))) > len(data):
             raise ImageError("is cut short: the end of the TIFF data is missing; copy it again")
         icc_profile, orientation = (page.tags.valueof(tag) for tag in (34675, _ORIENTATION_TAG))
         return _tiff16_array(page), icc_profile, orientation

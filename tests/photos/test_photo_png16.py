@@ -53,15 +53,14 @@ def test_a_side_beyond_libpng_is_one_line(tmp_path):
 
 
 def test_needs_no_tensorflow_and_says_nothing(tmp_path):
-    broken = png_chunk(b"eXIf", b"no exif")
-    (tmp_path / "a.png").write_bytes(png16(RGB16, 2, True, broken))
+    (tmp_path / "a.png").write_bytes(png16(RGB16, 2, True, png_chunk(b"eXIf", b"no exif")))
     code = (
-        "import sys; from rnan_tf.photos.photo import read_photo, write_photo;"
-        "write_photo('b.png', read_photo('a.png')); assert read_photo('b.png').pixels.dtype == 'uint16';"
+        f"import sys; sys.path[:] = {sys.path}\n"
+        "from rnan_tf.photos.photo import read_photo, write_photo\n"
+        "write_photo('b.png', read_photo('a.png'))\n"
+        "assert read_photo('b.png').pixels.dtype == 'uint16'\n"
         "assert 'tensorflow' not in sys.modules"
     )
-    path = [str(tmp_path), *sys.path]
-    code = f"import sys; sys.path[:] = {path}; {code}"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert_same(read_photo(tmp_path / "b.png"), RGB16)
