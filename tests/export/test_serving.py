@@ -183,6 +183,34 @@ def test_grpc_client_without_a_server_or_an_answer(grpc_client, service, photo, 
 
 
 @pytest.fixture
+def certificate(tmp_path):
+    """A self-signed certificate for localhost: (key, certificate)."""
+    key, made = tmp_path / "key.pem", tmp_path / "ca.pem"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", made, *names]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return key.read_bytes(), made.read_bytes()
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+def test_grpc_client_encrypts(grpc_client, service, photo, tmp_path, certificate):
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
+    port = server.add_secure_port("localhost:0", grpc.ssl_server_credentials([certificate]))
+    server.start()
+    arguments = [photo, "-o", tmp_path / "out.png", "--level", LEVEL, "--timeout", 5]
+    try:
+        trusting = [*arguments, "--tls", "--ca", tmp_path / "ca.pem"]
+        assert grpc_client(*trusting, server=f"localhost:{port}") == (0, [])
+        for unfit in ([], ["--tls"]):
+            (tmp_path / "out.png").unlink(missing_ok=True)
+            code, err = grpc_client(*arguments, *unfit, server=f"localhost:{port}")
+            assert code == 1 and len(err) == 1 and not (tmp_path / "out.png").exists()
+    finally:
+        server.stop(None).wait(10)
+
+
+@pytest.fixture
 def free_port():
     """A port that nothing listens on."""
     with socket.socket() as held:
