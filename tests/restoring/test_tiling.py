@@ -234,6 +234,22 @@ class TestSelfEnsemble:
         expected = (sum(turned_back) + sum(x[:, ::-1] for x in mirrored)) / 8
         np.testing.assert_allclose(self_ensemble(predict)(batch), expected, rtol=1e-5)
 
+    def test_sums_in_float32(self):
+        """As it always has: sums in float64 would round some pixels the other way."""
+        batch, seen = to_float(photo(6, 8))[None], []
+
+        def predict(x):
+            seen.append(x**3)
+            return seen[-1]
+
+        result = self_ensemble(predict)(batch)
+        turns = itertools.product((1, -1), (1, -1), (False, True))
+        total = np.float32(0)
+        for y, (flip_y, flip_x, transpose) in zip(seen, turns, strict=True):
+            total = total + (y.swapaxes(1, 2) if transpose else y)[:, ::flip_y, ::flip_x]
+        assert result.dtype == np.float32
+        np.testing.assert_array_equal(result, total / 8)
+
     @pytest.mark.parametrize("predict", [symmetric_blur, lambda x: x.repeat(2, 1).repeat(2, 2)])
     def test_changes_nothing_where_turns_do_not_matter(self, predict):
         batch = to_float(photo(7, 12))[None]

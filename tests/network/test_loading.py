@@ -1,0 +1,202 @@
+"""rnan_tf.network.loading: models by name, safely, and saved so that a failure costs nothing."""
+
+import errno
+import io
+import json
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from rnan_tf.errors import InputError, JobError
+from rnan_tf.network.loading import load_model, save_model
+from rnan_tf.network.model import RNAN
+from rnan_tf.restoring.card import ModelCard
+from rnan_tf.tasks.task import get_task
+
+METADATA = ModelCard.of_task(get_task("denoise"), (0, 75), False, details={"steps": 7}).to_dict()
+
+
+def tiny(**kwargs):
+    return RNAN(**{"filters": 4, "num_blocks": 2, "metadata": METADATA, **kwargs})
+
+
+def assert_same_weights(a, b):
+    for x, y in zip(a.get_weights(), b.get_weights(), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def rewrite_config(source, target, change):
+    """Copy a .keras file with another config.json."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            new.writestr(name, json.dumps(change(json.loads(data))) if name == "config.json" else data)
+    return target
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny()
+
+
+@pytest.fixture(scope="module")
+def saved(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "best.keras"
+    save_model(model, path)
+    return path
+
+
+@pytest.fixture
+def lambda_file(tmp_path, monkeypatch):
+    """A Keras model with a Lambda layer that leaves a mark when its function runs."""
+    monkeypatch.chdir(tmp_path)
+    image = keras.Input((None, None, 3))
+    run = keras.layers.Lambda(lambda x: [open("mark", "w"), x][1], output_shape=(None, None, 3))  # noqa: SIM115
+    keras.Model(image, run(image)).save(tmp_path / "lambda.keras")
+    (tmp_path / "mark").unlink(missing_ok=True)
+    return tmp_path / "lambda.keras"
+
+
+class TestLoad:
+    def test_file_and_run_folder(self, model, saved):
+        for source in (saved, str(saved), saved.parent):
+            loaded = load_model(source)
+            assert type(loaded) is RNAN and loaded.metadata == METADATA
+            assert_same_weights(loaded, model)
+
+    @pytest.mark.parametrize("changes", [{"dtype": "mixed_bfloat16"}, {"input_size": (16, 16)}])
+    def test_trained_otherwise_restores_in_float32_at_any_size(self, tmp_path, changes):
+        trained = tiny(**changes)
+        save_model(trained, tmp_path / "m.keras")
+        loaded = load_model(tmp_path / "m.keras")
+        assert loaded.input_size is None and loaded.metadata == METADATA
+        assert all(layer.compute_dtype == "float32" for layer in loaded.layers)
+        assert loaded(np.zeros((1, 6, 9, 3), "float32")).shape == (1, 6, 9, 3)
+        assert_same_weights(loaded, trained)
+
+    @pytest.mark.parametrize(
+        "name, content, message",
+        [
+            ("missing.keras", None, "no such model"),
+            ("folder", "mkdir", "no best.keras in this folder"),
+            ("weights.pt", b"PK", "rnan-tf convert"),
+            ("text.keras", b"I am no model", "not a Keras model that can be loaded"),
+            ("empty.keras", b"", "not a Keras model that can be loaded"),
+        ],
+    )
+    def test_no_model(self, tmp_path, name, content, message):
+        path = tmp_path / name
+        if content == "mkdir":
+            path.mkdir()
+        elif content is not None:
+            path.write_bytes(content)
+        with pytest.raises(InputError, match=f"{name}.*{message}") as caught:
+            load_model(path)
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("kept", [0.3, 0.9, 0.999])
+    def test_cut_short(self, saved, tmp_path, kept):
+        data = saved.read_bytes()
+        (tmp_path / "m.keras").write_bytes(data[: int(len(data) * kept)])
+        with pytest.raises(InputError, match=r"m\.keras: not a Keras model"):
+            load_model(tmp_path / "m.keras")
+
+    @pytest.mark.parametrize("group", ["trunk", "mask/rb2/residual_block", "conv"])
+    def test_missing_weights_are_not_made_up(self, saved, tmp_path, group, recwarn):
+        with zipfile.ZipFile(saved) as old, zipfile.ZipFile(tmp_path / "m.keras", "w") as new:
+            weights = io.BytesIO(old.read("model.weights.h5"))
+            with h5py.File(weights, "r+") as file:
+                del file[f"layers/residual_attention_block/{group}"]
+            new.writestr("model.weights.h5", weights.getvalue())
+            new.writestr("config.json", old.read("config.json"))
+            new.writestr("metadata.json", old.read("metadata.json"))
+        with pytest.raises(InputError, match=r"m\.keras: not a Keras model that can be loaded .*could not be loaded"):
+            load_model(tmp_path / "m.keras")
+        assert not [warning for warning in recwarn if "Skipping" in str(warning.message)]
+
+    def test_a_model_that_was_compiled(self, model, tmp_path):
+        compiled = model.rebuild()
+        compiled.compile("adam", "mae")
+        compiled.optimizer.build(compiled.trainable_variables)
+        compiled.save(tmp_path / "m.keras")
+        assert_same_weights(load_model(tmp_path / "m.keras"), model)
+
+    def test_a_zip_without_a_model(self, tmp_path):
+        with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+            archive.writestr("readme.txt", "nothing")
+        with pytest.raises(InputError, match=r"not a Keras model that can be loaded.*config\.json"):
+            load_model(tmp_path / "m.keras")
+
+    @pytest.mark.parametrize("change", [{"filters": 8}, {"num_blocks": 1}, {"unknown": 1}, {"metadata": [1]}])
+    def test_a_configuration_that_does_not_fit(self, saved, tmp_path, change):
+        path = rewrite_config(
+            saved, tmp_path / "m.keras", lambda config: config | {"config": config["config"] | change}
+        )
+        with pytest.raises(InputError, match="not a Keras model that can be loaded"):
+            load_model(path)
+
+    def test_another_keras_model(self, tmp_path):
+        keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "m.keras")
+        with pytest.raises(InputError, match=r"m\.keras: a Keras model, but not an RNAN \(Sequential\)"):
+            load_model(tmp_path / "m.keras")
+
+
+class TestLambda:
+    def test_keras_would_run_it(self, lambda_file, tmp_path):
+        """The threat is real: what the other tests see refused leaves its mark in unsafe mode."""
+        keras.saving.load_model(lambda_file, safe_mode=False)(np.zeros((1, 2, 2, 3)))
+        assert (tmp_path / "mark").exists()
+
+    @pytest.mark.parametrize(
+        "disguise",
+        [
+            {},
+            {"class_name": "RNAN"},
+            {"class_name": "RNAN", "module": "rnan_tf.network.model", "registered_name": "rnan_tf>RNAN"},
+            {"class_name": "RNAN", "module": "keras", "registered_name": "Functional"},
+        ],
+    )
+    def test_refused(self, lambda_file, tmp_path, disguise):
+        path = rewrite_config(lambda_file, tmp_path / "m.keras", lambda config: config | disguise)
+        with pytest.raises(InputError, match=r"m\.keras: "):
+            load_model(path)
+        assert not (tmp_path / "mark").exists()
+
+    @pytest.mark.parametrize("argument", ["metadata", "dtype", "name"])
+    def test_an_argument_of_rnan_stays_data(self, saved, lambda_file, tmp_path, argument):
+        with zipfile.ZipFile(lambda_file) as archive:
+            layers = json.loads(archive.read("config.json"))["config"]["layers"]
+        layer = next(layer for layer in layers if layer["class_name"] == "Lambda")
+        path = rewrite_config(
+            saved, tmp_path / "m.keras", lambda config: config | {"config": config["config"] | {argument: layer}}
+        )
+        if argument == "metadata":
+            assert load_model(path).metadata == layer
+        else:
+            with pytest.raises(InputError, match="not a Keras model that can be loaded"):
+                load_model(path)
+        assert not (tmp_path / "mark").exists()
+
+
+class TestSave:
+    def test_a_failure_leaves_the_old_file(self, model, saved, monkeypatch):
+        before = saved.read_bytes()
+
+        def save(self, path):
+            path.write_bytes(before[:100])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(RNAN, "save", save)
+        with pytest.raises(JobError, match=r"best\.keras: cannot be written \(No space left on device\)"):
+            save_model(model, saved)
+        assert saved.read_bytes() == before and [path.name for path in saved.parent.iterdir()] == ["best.keras"]
+
+    @pytest.mark.parametrize("place", ["missing/m.keras", "file/m.keras"])
+    def test_impossible_places(self, model, tmp_path, place):
+        (tmp_path / "file").touch()
+        with pytest.raises(JobError, match=r"m\.keras: cannot be written"):
+            save_model(model, tmp_path / place)
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
