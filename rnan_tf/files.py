@@ -85,11 +85,11 @@ def make_folder(path: str | os.PathLike[str]) -> None:
         raise JobError(f"{path}: no permission to write into this folder; name another place")
 
 
-def _remove(path):
+def _remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _sync(path):
+def _sync(path: Path) -> None:
     # Some file systems, and Windows, cannot sync a folder.
     with contextlib.suppress(OSError) if path.is_dir() else contextlib.nullcontext():
         descriptor = os.open(path, os.O_RDONLY)

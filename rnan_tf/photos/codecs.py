@@ -11,6 +11,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
@@ -20,7 +21,7 @@ from rnan_tf.photos.pixels import from_float
 
 # The plugins directly, not Image.open: its decompression bomb check warns and raises by a process-wide setting, and it
 # would open a phone's JPEG with an embedded depth or gain map as a multi-picture file.
-_PLUGINS = {
+_PLUGINS: dict[str, Callable[[io.BytesIO], Any]] = {
     "PNG": PngImagePlugin.PngImageFile,
     "JPEG": JpegImagePlugin.JpegImageFile,
     "TIFF": TiffImagePlugin.TiffImageFile,
@@ -28,13 +29,13 @@ _PLUGINS = {
     "WEBP": WebPImagePlugin.WebPImageFile,
 }
 _SIGNATURES = {
-    "PNG": b"\x89PNG\r\n\x1a\n",
-    "JPEG": b"\xff\xd8\xff",
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "JPEG": (b"\xff\xd8\xff",),
     "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-    "BMP": b"BM",
-    "WEBP": b"RIFF",
+    "BMP": (b"BM",),
+    "WEBP": (b"RIFF",),
 }
-_SAVE_OPTIONS = {
+_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {},
     "JPEG": {"quality": 95, "subsampling": "4:4:4"},
     "BMP": {},
@@ -138,14 +139,15 @@ def _decode_pillow(data: bytes, file_format: str, max_pixels: int) -> tuple[np.n
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return image.getexif().get(_ORIENTATION_TAG, 1)
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # a broken EXIF block does not make the pixels unreadable
         return 1
 
 
 def _png_chunks(data: bytes) -> dict[bytes, memoryview]:
     """The first chunk of each type, down to IEND: Pillow accepts a file that ends before it."""
-    view, chunks, start = memoryview(data), {}, 8
+    chunks: dict[bytes, memoryview] = {}
+    view, start = memoryview(data), 8
     while start + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, start)
         kind = data[start + 4 : start + 8]
@@ -160,7 +162,7 @@ def _decode_tiff(data: bytes, max_pixels: int) -> tuple[np.ndarray, bytes | None
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        page = tiff.pages[0]
+        page: Any = tiff.pages[0]
         # A reduced first page is a raw file's thumbnail (DNG, NEF).
         _check_still((page.imagewidth, page.imagelength), len(tiff.pages) > 1 or page.is_reduced, max_pixels)
         _check_tile(page)
@@ -178,7 +180,7 @@ def _decode_tiff(data: bytes, max_pixels: int) -> tuple[np.ndarray, bytes | None
         return _tiff16_array(page), icc_profile, orientation
 
 
-def _check_tile(page) -> None:
+def _check_tile(page: Any) -> None:
     """Refuse tiles much larger than the image: a whole one is inflated, even for a single pixel of it."""
     pixels = math.prod(page.tile or ())
     if pixels > max(1024 * 1024, 4 * page.imagewidth * page.imagelength):
@@ -187,7 +189,7 @@ def _check_tile(page) -> None:
         )
 
 
-def _tiff16_array(page) -> np.ndarray:
+def _tiff16_array(page: Any) -> np.ndarray:
     from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 
     colours = {PHOTOMETRIC.MINISBLACK: 1, PHOTOMETRIC.MINISWHITE: 1, PHOTOMETRIC.RGB: 3}.get(page.photometric)
@@ -196,7 +198,7 @@ def _tiff16_array(page) -> np.ndarray:
     compression = COMPRESSION(page.compression).name
     if compression not in _TIFF_COMPRESSIONS:
         raise ImageError(f"has 16-bit pixels in TIFF compression {compression}; save it with LZW or Deflate, or as PNG")
-    array = page.asarray().astype(np.uint16)  # astype: native byte order
+    array: np.ndarray = page.asarray().astype(np.uint16)  # astype: native byte order
     if page.axes == "SYX":
         array = np.moveaxis(array, 0, -1)
     array = array.reshape(*array.shape[:2], -1)
@@ -258,7 +260,7 @@ def _encode_png16(array: np.ndarray, icc_profile: bytes | None) -> bytes:
 
     # All filters, then run lengths alone: two to four times as fast as the defaults, with smaller files.
     options = {"level": 1, "strategy": imagecodecs.PNG.STRATEGY.RLE, "filter": imagecodecs.PNG.FILTER.ALL}
-    data = imagecodecs.png_encode(np.ascontiguousarray(array), **options)
+    data = bytes(imagecodecs.png_encode(np.ascontiguousarray(array), **options))
     if not icc_profile:
         return data
     body = b"iCCPICC Profile\0\0" + zlib.compress(icc_profile)

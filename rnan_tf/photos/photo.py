@@ -47,7 +47,7 @@ class Photo:
     icc_profile: bytes | None
     format: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         pixels, alpha = self.pixels, self.alpha
         if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3) or pixels.size == 0:
             raise InputError(f"pixels must have shape (H, W, 1) or (H, W, 3). Received: shape {pixels.shape}")
@@ -62,7 +62,7 @@ class Photo:
 # === Reading ===
 
 
-def read_photo(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Photo:
+def read_photo(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Photo:
     """Read a still PNG, JPEG, TIFF, BMP or WebP image; its content, not its name, tells the format.
 
     Args:
@@ -112,7 +112,7 @@ def _read_bytes(path: Path) -> bytes:
 # === Writing ===
 
 
-def check_writable(path: str | os.PathLike, photo: Photo, scale: int = 1) -> None:
+def check_writable(path: str | os.PathLike[str], photo: Photo, scale: int = 1) -> None:
     """Check, before a long computation, that the format of `path` can hold `photo`.
 
     Args:
@@ -140,7 +140,7 @@ def check_writable(path: str | os.PathLike, photo: Photo, scale: int = 1) -> Non
         )
 
 
-def write_photo(path: str | os.PathLike, photo: Photo) -> None:
+def write_photo(path: str | os.PathLike[str], photo: Photo) -> None:
     """Write an image in its own bit depth, in the format of the path's extension.
 
     PNG, TIFF, BMP and WebP are lossless, JPEG has quality 95 without chroma subsampling. A reader of `path` sees the
@@ -171,7 +171,7 @@ def write_photo(path: str | os.PathLike, photo: Photo) -> None:
 # === Finding ===
 
 
-def list_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
+def list_images(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Expand files, folders and glob patterns to image files, in the order given, each file once.
 
     Args:
@@ -189,11 +189,11 @@ def list_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
 def _expand(path: str) -> list[Path]:
     try:
         if os.path.isdir(path):
-            candidates = Path(path).iterdir()
+            candidates = list(Path(path).iterdir())
         elif os.path.exists(path):
             return [Path(path)]
         elif any(character in path for character in "*?["):
-            candidates = map(Path, glob.glob(path, recursive=True))
+            candidates = list(map(Path, glob.glob(path, recursive=True)))
         else:
             raise ImageError(f"{path}: no such file or folder; check the path")
         images = sorted(file for file in candidates if file.suffix.lower() in EXTENSIONS and file.is_file())

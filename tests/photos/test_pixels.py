@@ -5,7 +5,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from rnan_tf.errors import InputError
+from rnan_tf.errors import InputError, JobError
 from rnan_tf.photos import pixels
 
 
@@ -26,9 +26,13 @@ def test_from_float_clips_and_rounds(dtype, peak):
     np.testing.assert_array_equal(pixels.from_float(values, dtype), [0, 0, 0, 1, peak, peak, peak])
 
 
-def test_numbers_refuse_nan_and_other_dtypes():
-    with pytest.raises(InputError, match="NaN"):
-        pixels.from_float(np.array([0.5, np.nan]), np.uint8)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_no_picture(value):
+    with pytest.raises(JobError, match="not finite"):
+        pixels.from_float(np.array([0.5, value]), np.uint8)
+
+
+def test_numbers_refuse_other_dtypes():
     with pytest.raises(InputError, match="Received: int32"):
         pixels.from_float(np.zeros(2), np.int32)
     with pytest.raises(InputError, match="Received: float32"):
