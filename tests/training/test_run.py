@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import signal
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,26 +13,30 @@ import skimage.data
 import skimage.metrics
 import tensorflow as tf
 
+from rnan_tf import weights as bundled
 from rnan_tf.cli.train import main
-from rnan_tf.network.variants import VARIANTS
-from rnan_tf.restoring import presets as bundled
-from rnan_tf.restoring.loading import load_model
-from rnan_tf.restoring.tiling import model_predictor, restore
+from rnan_tf.network.loading import load_model
+from rnan_tf.restoring.runtimes.keras import KerasRuntime
+from rnan_tf.restoring.tiling import restore
 from rnan_tf.tasks.task import get_task
 from rnan_tf.training.callbacks import ProgressBar
 from rnan_tf.training.compilation import WarmupThenHalve, psnr
 from training import bundle
 
-# What these tests show does not depend on the network's size, and tracing the real one takes most of their time.
-TINY = {"filters": 8, "num_blocks": 2, "space_to_depth": 2}
-SMALL = ["--model", "rnan_lite", "--batch-size", "2", "--patch-size", "16", "--validate-every", "2"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tiny_preset():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(VARIANTS, "rnan_lite", TINY)
-        yield
+# What these tests show does not depend on the network's size, and tracing a real one takes most of their time.
+TINY = Path(__file__).parents[1] / "helpers" / "tiny.json"
+SMALL = [
+    "--recipe",
+    str(TINY),
+    "--model",
+    "rnan_lite",
+    "--batch-size",
+    "2",
+    "--patch-size",
+    "16",
+    "--validate-every",
+    "2",
+]
 
 
 def train(photographs, run_dir, *arguments):
@@ -39,19 +44,18 @@ def train(photographs, run_dir, *arguments):
 
 
 @pytest.mark.parametrize(
-    ("task", "level"),
+    ("task", "strength"),
     [
-        ("demosaic", None),
-        ("denoise", "0-75"),
-        ("denoise-gray", "25"),
-        ("jpeg", "5-60"),
-        ("jpeg-color", "5-95"),
-        ("sr", "3"),
+        ("demosaic", []),
+        ("denoise", ["--sigma", "0-75"]),
+        ("denoise-gray", ["--sigma", "25"]),
+        ("jpeg", ["--quality", "5-60"]),
+        ("jpeg-color", ["--quality", "5-95"]),
+        ("sr-x3", []),
     ],
 )
-def test_each_task_trains_and_its_model_restores(photographs, tmp_path, capsys, task, level):
-    level_flag = ["--level", level] if level else []
-    assert train(photographs, tmp_path, "--task", task, *level_flag, "--steps", "2") == 0
+def test_each_task_trains_and_its_model_restores(photographs, tmp_path, capsys, task, strength):
+    assert train(photographs, tmp_path, "--task", task, *strength, "--steps", "2") == 0
     output = capsys.readouterr().out
     assert output.startswith("model rnan_lite (asked for)")
     assert f"task {task}" in output
@@ -64,13 +68,10 @@ def test_each_task_trains_and_its_model_restores(photographs, tmp_path, capsys, 
     assert model.metadata["task"] == task
     assert model.metadata["steps"] == 2
     assert "code" in model.metadata
-    assert model.conditional == (level in ("0-75", "5-95"))
+    assert model.conditional == (strength[1:] in (["0-75"], ["5-95"]))
     image = np.full((9, 11, found.channels), 100, np.uint8)
-    assert restore(model_predictor(model), image, model.scale).shape == (
-        9 * model.scale,
-        11 * model.scale,
-        found.channels,
-    )
+    restored = restore(KerasRuntime(model).at(25), image, model.scale)
+    assert restored.shape == (9 * model.scale, 11 * model.scale, found.channels)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +143,7 @@ def test_sixteen_bits_train_and_go_on(photographs, tmp_path, precision, capsys):
         (["--data", "nowhere"], "nowhere"),
         (["--patch-size", "80"], "80x80"),
         (["--init", "nowhere.keras"], "nowhere.keras: no such model"),
-        (["--level", "10"], "task demosaic has no level"),
+        (["--sigma", "10"], "task demosaic has no --sigma"),
         (
             ["--task", "jpeg-color", "--subsampling", "4:2:2", "--data-service", "grpc://localhost:1"],
             "--data-service cannot run Pillow, which --subsampling 4:2:2 needs",
@@ -162,7 +163,7 @@ def test_another_configuration_is_refused(photographs, uninterrupted, capsys):
 
 
 def test_init_from_another_task_takes_all_but_the_ends(photographs, uninterrupted, tmp_path, capsys):
-    arguments = ["--task", "sr", "--learning-rate", "1e-9", "--init", str(uninterrupted)]
+    arguments = ["--task", "sr-x2", "--learning-rate", "1e-9", "--init", str(uninterrupted)]
     assert train(photographs, tmp_path, "--steps", "1", *arguments) == 0
     assert "other shapes: head/kernel\n" in capsys.readouterr().out
     ours, theirs = ({w.path: w for w in load_model(folder).weights} for folder in (tmp_path, uninterrupted))
@@ -170,9 +171,11 @@ def test_init_from_another_task_takes_all_but_the_ends(photographs, uninterrupte
     assert ours["head/kernel"].shape != theirs["head/kernel"].shape
 
 
-def test_init_of_another_size_is_refused(photographs, uninterrupted, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(VARIANTS, "rnan_lite", {**TINY, "num_blocks": 3})
-    assert train(photographs, tmp_path, "--steps", "1", "--init", str(uninterrupted)) == 2
+def test_init_of_another_size_is_refused(photographs, uninterrupted, tmp_path, capsys):
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(TINY.read_text().replace('"num_blocks": 2', '"num_blocks": 3'))
+    arguments = ["--steps", "1", "--init", str(uninterrupted), "--recipe", str(recipe)]
+    assert train(photographs, tmp_path / "run", *arguments) == 2
     assert "are not of the model size" in capsys.readouterr().err
 
 
@@ -187,7 +190,7 @@ def test_a_runs_best_network_is_bundled(photographs, uninterrupted, tmp_path, mo
     assert bundle.main(["--run", str(uninterrupted)]) == 0
     entry = bundled.read_manifest()["demosaic"]
     assert json.loads(capsys.readouterr().out)["demosaic"] == entry
-    stored, best = load_model(bundled.bundled_path("demosaic")), load_model(uninterrupted)
+    stored, best = load_model(bundled.preset_path("demosaic")), load_model(uninterrupted)
     for ours, theirs in zip(stored.get_weights(), best.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs.astype(np.float16))
     assert entry["validation_psnr"] == pytest.approx(best.metadata["validation_psnr"], abs=0.02)
