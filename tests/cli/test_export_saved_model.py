@@ -101,7 +101,7 @@ def test_wrong_use(export, tmp_path, monkeypatch):
     ):
         code, out, err = export(*arguments, model=model)
         assert (code, out, len(err)) == (2, [], 1) and message in err[0], (message, err)
-    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
+    monkeypatch.setitem(sys.modules, "tensorflow_serving", None)
     code, _, err = export()
     assert code == 2 and len(err) == 1 and "pip install 'rnan-tf[serving]'" in err[0]
     assert not (tmp_path / "out").exists()
