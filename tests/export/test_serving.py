@@ -23,7 +23,9 @@ from rnan_tf.export.saved_model.graph import ServingGraph
 from rnan_tf.network.model import RNAN
 from rnan_tf.photos.photo import Photo, read_photo, write_photo
 from rnan_tf.restoring.adapters import restore_photo
-from rnan_tf.restoring.tiling import Tiling, model_predictor, restore
+from rnan_tf.restoring.card import ModelCard, card_of
+from rnan_tf.restoring.runtimes.keras import KerasRuntime
+from rnan_tf.restoring.tiling import Tiling, restore
 from rnan_tf.tasks.task import get_task
 from tests.helpers.model_server import SERVING, RestHandler, Service
 
@@ -36,25 +38,26 @@ LEVEL = 25
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
-    return RNAN(filters=8, num_blocks=2, space_to_depth=2, conditional=True)
+    card = ModelCard.of_task(get_task("denoise"), (5, 60), conditional=True)
+    return RNAN(filters=8, num_blocks=2, space_to_depth=2, conditional=True, metadata=card.to_dict())
 
 
 @pytest.fixture(scope="module")
 def saved(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("rnan") / "1"
-    ServingGraph(model, get_task("denoise"), (5, 60), TILING, LIMIT).save(folder)
+    ServingGraph(model, card_of(model, "denoise"), TILING, LIMIT).save(folder)
     return tf.saved_model.load(str(folder)), folder
 
 
 def expected(model, path):
-    return restore_photo(read_photo(path), get_task("denoise"), model_predictor(model, LEVEL / 255), 1, TILING)
+    return restore_photo(read_photo(path), get_task("denoise"), KerasRuntime(model).at(LEVEL), TILING)
 
 
 def expected_sideways(model, path):
     """What comes of a file that is sent as it is, turned upright afterwards."""
     with Image.open(path) as image:
         pixels = np.asarray(image)
-    return np.rot90(restore(model_predictor(model, LEVEL / 255), pixels, 1, TILING), -1)
+    return np.rot90(restore(KerasRuntime(model).at(LEVEL), pixels, 1, TILING), -1)
 
 
 @pytest.fixture
