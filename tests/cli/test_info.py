@@ -80,6 +80,22 @@ class TestInfo:
         code, out, err = rnan_tf(f"info M/{name}.keras")
         assert (code, err) == (0, []) and said(out).items() >= {"task": name, **expected}.items()
 
+    @pytest.mark.parametrize(
+        ("metadata", "text"),
+        [
+            ({"strengths": [10.0, 12.5]}, "10-12.5"),
+            ({"strengths": None}, "0-75"),
+            ({"level": [10.0, 12.5]}, "10-12.5"),
+            ({"level": [30, 30]}, "30"),
+            ({"level": 25}, "25"),
+        ],
+        ids=str,
+    )
+    def test_strengths_in_words(self, rnan_tf, models, metadata, text):
+        rewrite(models / "denoise.keras", lambda config: config.update(metadata={"task": "denoise", **metadata}))
+        code, out, err = rnan_tf("info new.keras")
+        assert (code, err) == (0, []) and said(out).items() >= {"task": "denoise", "sigma": text}.items()
+
     def test_of_a_model_that_does_not_say_its_task(self, rnan_tf, models):
         code, out, err = rnan_tf("info M/untold.keras")
         assert (code, err) == (0, []) and "task            not recorded" in out
