@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnan_tf.errors import InputError
+from rnan_tf.extras import check_extra
 from rnan_tf.restoring.card import CARD_NAME, ModelCard, read_card
 from rnan_tf.restoring.runtimes.runtime import Runtime, damaged
 
@@ -59,6 +60,7 @@ class OnnxRuntime(Runtime):
         return np.asarray(self._session.run(["restored"], self.inputs(batch, strength))[0])
 
     def operators(self) -> dict[str, int]:
+        check_extra("onnx", self.name)
         import onnx
 
         def nodes(graph: Any) -> Iterator[str]:
