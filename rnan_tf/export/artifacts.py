@@ -1,24 +1,56 @@
-"""The artifacts in a folder, and what each costs."""
+"""The exports in a folder."""
 
-import json
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
 
-import numpy as np
-
-from rnan_tf.errors import InputError, JobError
-from rnan_tf.restoring.runtimes import open_runtime
-
-ROOT = Path(__file__).resolve().parents[2]
+from rnan_tf.errors import InputError
 
 
-def artifact_name(path: Path) -> str:
-    """Return a file's name, or a SavedModel's with its version."""
-    return path.name if path.is_file() else f"{path.parent.name}/{path.name}"
+def check_folder(folder: Path) -> None:
+    """Check that a folder is new, or holds exports only.
+
+    Args:
+        folder: what exports are to be written into.
+
+    Raises:
+        InputError: it is a file or holds something else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; give `output` a folder")
+    for path in sorted(folder.iterdir()) if folder.exists() else ():
+        is_ours = path.suffix in (".tflite", ".onnx", ".md") or path.name in ("report.json", "crops.png")
+        if not is_ours and not path.name.startswith(".") and not any(path.glob("**/saved_model.pb")):
+            raise InputError(f"{folder}: holds {path.name}, not only exports; give `output` another folder")
+
+
+def find_artifacts(folder: Path) -> dict[str, Path]:
+    """Find the exports in a folder: .tflite and .onnx files, and the newest version of each SavedModel.
+
+    Args:
+        folder: where they were written, at any depth.
+
+    Returns:
+        name -> file, or folder of a version. A name is the file's, or a SavedModel's with its version; of namesakes it
+        is the path within the folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give the one that the exports were written to")
+    files = [path for suffix in (".tflite", ".onnx") for path in sorted(folder.rglob(f"[!.]*{suffix}"))]
+    newest: dict[Path, Path] = {}
+    for path in folder.rglob("saved_model.pb"):
+        version = path.parent
+        if version.name.isdecimal() and int(version.name) >= int(newest.get(version.parent, version).name):
+            newest[version.parent] = version
+    if not files and not newest:
+        raise InputError(f"{folder}: no .tflite, no .onnx and no SavedModel in it; run the exports first")
+    found = [*sorted(newest.values()), *files]
+    counts = Counter(map(_short_name, found))
+    return {
+        _short_name(path) if counts[_short_name(path)] == 1 else str(path.relative_to(folder)): path for path in found
+    }
 
 
 def megabytes(path: Path) -> float:
@@ -27,84 +59,5 @@ def megabytes(path: Path) -> float:
     return sum(file.stat().st_size for file in files) / 1e6
 
 
-def find_artifacts(folder: Path) -> list[Path]:
-    """Return the artifacts of a folder: .tflite and .onnx files, and the newest version of each SavedModel.
-
-    Raises:
-        InputError: there is none.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give the one that the exports were written to")
-    files = [path for suffix in (".tflite", ".onnx") for path in sorted(folder.rglob(f"[!.]*{suffix}"))]
-    newest = {}
-    for path in folder.rglob("saved_model.pb"):
-        version = path.parent
-        if version.name.isdigit() and int(version.name) >= int(newest.get(version.parent, version).name):
-            newest[version.parent] = version
-    if not files and not newest:
-        raise InputError(f"{folder}: no .tflite, no .onnx and no SavedModel in it; run the exports first")
-    return [*sorted(newest.values()), *files]
-
-
-def tile_latencies(
-    predictors: dict[str, Callable[[np.ndarray], np.ndarray]], tile: np.ndarray, repeats: int = 15
-) -> dict[str, float]:
-    """Time networks on one tile in turn, so that a slow moment of the machine meets all of them alike.
-
-    Args:
-        predictors: name -> function of a batch.
-        tile: (1, H, W, C) float32.
-        repeats: timed calls of each, after two that are not.
-
-    Returns:
-        name -> median, milliseconds.
-    """
-    times = {name: [] for name in predictors}
-    for repeat in range(repeats + 2):
-        for name, predict in predictors.items():
-            start = time.perf_counter()
-            predict(tile)
-            if repeat >= 2:
-                times[name].append((time.perf_counter() - start) * 1e3)
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def peak_memory(path: Path, tile_shape: tuple[int, ...], strength: float, task: str | None = None) -> float:
-    """Return the peak resident memory of a fresh process that loads an artifact and restores a tile.
-
-    Args:
-        path: a `.keras` file or an artifact.
-        tile_shape: (1, H, W, C).
-        strength: in the user's unit.
-        task: what it was trained for, if it does not say.
-
-    Returns:
-        10**6 bytes; the runtime itself is part of it.
-
-    Raises:
-        JobError: the process failed.
-    """
-    command = [
-        sys.executable,
-        "-m",
-        "rnan_tf.export.artifacts",
-        str(path.resolve()),
-        json.dumps(tile_shape),
-        str(strength),
-        *([task] if task else []),
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        raise JobError(f"{path}: failed in a process of its own: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
-    return float(done.stdout.split()[-1])
-
-
-def _restore_one_tile(path: str, tile_shape: str, strength: str, task: str | None = None) -> None:
-    open_runtime(path, task).run(np.full(json.loads(tile_shape), 0.5, np.float32), float(strength))
-    # VmHWM is this process's own; getrusage's ru_maxrss of a child starts at the parent's size.
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
-    print(int(status["VmHWM"].split()[0]) * 1024 / 1e6)
-
-
-if __name__ == "__main__":
-    _restore_one_tile(*sys.argv[1:])
+def _short_name(path):
+    return path.name if path.is_file() else f"{path.parent.name}/{path.name}"

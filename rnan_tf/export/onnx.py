@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnan_tf.errors import JobError, first_line
+from rnan_tf.export.endpoint import make_endpoint
 from rnan_tf.network.model import RNAN
 from rnan_tf.restoring.card import CARD_NAME, ModelCard
 from rnan_tf.restoring.runtimes.keras import KerasRuntime
@@ -40,12 +41,7 @@ def convert(model: RNAN, card: ModelCard):
     import tf2onnx
 
     dynamic = model.rebuild(input_size=None)
-    signature = [tf.TensorSpec((None, None, None, model.channels), name="image")]
-    signature += [tf.TensorSpec((None,), name="level")] if model.conditional else []
-
-    def restore(image, level=None):
-        return {"restored": dynamic({"image": image, "level": level} if model.conditional else image)}
-
+    restore, signature = make_endpoint(dynamic, batch=None, side=None)
     function = tf.function(restore, input_signature=signature, autograph=False)
     try:
         proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)

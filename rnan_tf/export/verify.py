@@ -3,17 +3,19 @@
 What is measured goes into report.md, report.json and crops.png.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from rnan_tf.export import artifacts
+from rnan_tf.export.artifacts import megabytes
+from rnan_tf.export.costs import latencies, peak_memory
 from rnan_tf.export.tflite.exporting import tolerance
-from rnan_tf.restoring.evaluation import evaluate, mean_scores
-from rnan_tf.restoring.runtimes import open_runtime
-from rnan_tf.restoring.runtimes.runtime import Runtime
+from rnan_tf.restoring.evaluation import mean_scores
+from rnan_tf.restoring.runtimes import Runtime, open_runtime
+from rnan_tf.restoring.runtimes.litert import LiteRtRuntime
 from rnan_tf.restoring.tiling import Tiling, restore
 from rnan_tf.tasks.clean_images import read_clean
 from rnan_tf.tasks.metrics import psnr, score
@@ -22,7 +24,7 @@ from rnan_tf.tasks.task import Task, get_task
 
 @dataclass
 class Row:
-    """What is measured of an artifact; the Keras model's own row is the first.
+    """What is measured of an export; the Keras model's own row is the first.
 
     Attributes:
         name: of the file or folder.
@@ -60,26 +62,26 @@ class Row:
 EXACT = 0.01
 
 
-def allowed_loss(name: str, task: Task) -> float:
-    """Return the greatest loss of PSNR, dB, that an artifact may have.
+def allowed_loss(runtime: Runtime) -> float:
+    """Return the greatest loss of PSNR, dB, that an export may have.
 
     Args:
-        name: of the file; TASK-VARIANT.tflite tells the variant.
-        task: what it restores.
+        runtime: the export; of a `.tflite` file the card says the variant.
     """
-    path = Path(name)
-    return tolerance(path.stem.rpartition("-")[2], task) if path.suffix == ".tflite" else EXACT
+    if not isinstance(runtime, LiteRtRuntime):
+        return EXACT
+    return tolerance(runtime.card.details.get("variant"), get_task(runtime.card.task))
 
 
 def measure(
-    model: Runtime, source: Path, paths: list[Path], strength: float, files: list[Path], tile: int
+    model: Runtime, source: Path, paths: Mapping[str, Path], strength: float, files: Sequence[Path], tile: int
 ) -> tuple[list[Row], np.ndarray]:
-    """Measure the model and its artifacts.
+    """Measure a model and its exports.
 
     Args:
         model: the Keras model.
         source: its file.
-        paths: the artifacts, see `artifacts.find_artifacts`.
+        paths: see `rnan_tf.export.artifacts.find_artifacts`.
         strength: to degrade at, in the user's unit.
         files: clean images.
         tile: height and width of the tiles that are timed and restored.
@@ -88,45 +90,53 @@ def measure(
         (rows, the Keras model's first; crops side by side, (H, W, 3) uint8).
 
     Raises:
-        InputError: an artifact cannot be loaded or is another task's.
+        InputError: an export cannot be loaded or is another task's.
     """
     task = get_task(model.card.task)
-    names = {artifacts.artifact_name(path): path for path in paths}
-    runtimes = {name: open_runtime(path, task.name) for name, path in names.items()}
-    predictors = {name: runtime.at(strength) for name, runtime in {source.name: model, **runtimes}.items()}
-    rows = [Row(source.name, artifacts.megabytes(source))]
-    for name, runtime in runtimes.items():
-        size, operators = artifacts.megabytes(names[name]), runtime.operators()
-        rows.append(Row(name, size, operators=operators, tolerance=allowed_loss(name, task)))
-    outputs, scores, cleans = {row.name: [] for row in rows}, {row.name: [] for row in rows}, []
-    tiling = Tiling(tile, fixed=True)
-    bar = tqdm(files, unit="image", leave=False, disable=None)
-    images = ((file.name, read_clean(file, task)) for file in bar)
-    for image in evaluate(images, task, strength, predictors[source.name], tiling):
-        cleans.append(image.clean)
-        for name, predict in predictors.items():
-            is_model = name == source.name
-            restored = image.restored if is_model else restore(predict, image.degraded, task.scale, tiling)
-            outputs[name].append(restored)
-            scores[name].append(image.scores if is_model else score(restored, image.clean, task.scoring))
+    runtimes = {source.name: model, **{name: open_runtime(path, task.name) for name, path in paths.items()}}
+    predictors = {name: runtime.at(strength) for name, runtime in runtimes.items()}
+    images = _restore_all(predictors, files, task, strength, tile)
     shape = (1, tile, tile, task.channels)
-    latencies = artifacts.tile_latencies(predictors, np.random.default_rng(0).random(shape, np.float32))
-    for row in rows:
-        row.psnr = mean_scores(scores[row.name])["psnr"]
-        row.loss = rows[0].psnr - row.psnr
-        row.latency_ms = latencies[row.name]
-        row.ratio = row.latency_ms / latencies[source.name]
-        row.peak_megabytes = artifacts.peak_memory({source.name: source, **names}[row.name], shape, strength, task.name)
-        _compare(row, outputs[row.name], outputs[source.name])
-    return rows, side_by_side(cleans[0], {row.name: outputs[row.name][0] for row in rows})
+    times = latencies(predictors, np.random.default_rng(0).random(shape, np.float32))
+    rows = []
+    for name, path in {source.name: source, **paths}.items():
+        row = Row(name, megabytes(path), latency_ms=times[name], ratio=times[name] / times[source.name])
+        row.psnr = mean_scores(score(image.restored[name], image.clean, task.scoring) for image in images)["psnr"]
+        row.peak_megabytes = peak_memory(path, shape, strength, task.name)
+        if name != source.name:
+            row.loss = rows[0].psnr - row.psnr
+            row.operators, row.tolerance = runtimes[name].operators(), allowed_loss(runtimes[name])
+            row.largest_difference, row.psnr_to_keras = _difference(
+                [image.restored[name] for image in images], [image.restored[source.name] for image in images]
+            )
+        rows.append(row)
+    return rows, side_by_side(images[0].clean, images[0].restored)
 
 
-def _compare(row, outputs, reference):
-    both = list(zip(outputs, reference, strict=True))
-    row.largest_difference = max(int(np.abs(a.astype(int) - b).max()) for a, b in both)
-    if row.largest_difference:
-        ours, theirs = (np.concatenate([image.ravel() for image in images]) for images in zip(*both, strict=True))
-        row.psnr_to_keras = psnr(ours, theirs)
+@dataclass(frozen=True, eq=False)
+class _Restored:
+    """An image that all networks restored: the clean one, and by the networks' names the results."""
+
+    clean: np.ndarray
+    restored: dict[str, np.ndarray]
+
+
+def _restore_all(predictors, files, task, strength, tile):
+    tiling, images = Tiling(tile, min(Tiling.overlap, tile // 8 * 4), fixed=True), []
+    for index, file in enumerate(tqdm(files, unit="image", leave=False, disable=None)):
+        clean = read_clean(file, task)
+        degraded = task.degrade(clean, (0, index), strength)
+        results = {name: restore(predict, degraded, task.scale, tiling) for name, predict in predictors.items()}
+        images.append(_Restored(clean, results))
+    return images
+
+
+def _difference(ours, reference):
+    """Return the largest difference of 8-bit images in levels, and their PSNR, None where they are equal."""
+    largest = max(int(np.abs(a.astype(int) - b).max()) for a, b in zip(ours, reference, strict=True))
+    if not largest:
+        return 0, None
+    return largest, psnr(*(np.concatenate([image.ravel() for image in images]) for images in (ours, reference)))
 
 
 def side_by_side(clean: np.ndarray, outputs: dict[str, np.ndarray], size: int = 128) -> np.ndarray:
@@ -153,7 +163,15 @@ def side_by_side(clean: np.ndarray, outputs: dict[str, np.ndarray], size: int = 
 
 
 def markdown(rows: list[Row], task: Task, strength: float, images: int, tile: int) -> str:
-    """Return the report as Markdown."""
+    """Return the report as Markdown.
+
+    Args:
+        rows: see `measure`.
+        task: what the networks restore.
+        strength: that was measured at, in the user's unit.
+        images: how many images were restored.
+        tile: height and width of their tiles.
+    """
     lines = [
         f"# Artifacts of {rows[0].name}: {task.name}{task.at(strength)}",
         "",

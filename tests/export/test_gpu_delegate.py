@@ -83,7 +83,7 @@ def test_float32_is_fully_accelerated_and_equals_the_cpu(preset, tmp_path):
 
 @pytest.mark.parametrize("preset", ["denoise", "sr-x2"])
 def test_float16_weights_are_too(preset, tmp_path):
-    """The bundled weights are stored in float16, so nothing is lost, nor may the delegate lose anything."""
+    """The bundled weights are stored in float16, so that nothing is lost; nor may the delegate lose anything."""
     cpu, small = LiteRtRuntime.from_content(preset, network(preset)), quantize(network(preset), FLOAT16, ())
     assert len(small) < 0.6 * len(network(preset))
     tile = degraded_tile(cpu.card)

@@ -19,8 +19,11 @@ def save(path, pixels, **options):
     return path
 
 
-def spec_of(name, level=None, size=16, seed=SEED):
-    return PatchSpec(TASKS[name], TASKS[name].parse_level(level), size, seed)
+def spec_of(name, strengths=None, size=16, seed=SEED):
+    """The spec of a task's patches; `strengths` as in "0-75", None for the default."""
+    task = TASKS[name]
+    given = {task.strength.name: strengths} if task.strength else {}
+    return PatchSpec(task, task.parse_strength(**given), size, seed)
 
 
 def batches(files, spec, count, batch_size=4, first_step=0, cache_bytes=CACHED):

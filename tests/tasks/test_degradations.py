@@ -15,6 +15,7 @@ from scipy import stats
 
 from rnan_tf.photos.pixels import rgb_to_gray_8bit
 from rnan_tf.tasks import degradations
+from rnan_tf.tasks.task import CFA_PATTERNS, SUBSAMPLINGS
 
 RGB = skimage.data.astronaut()
 GRAY = skimage.data.camera()[..., None]
@@ -42,7 +43,7 @@ def read_png(path):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (5, 8), (6, 7), (301, 499)])
-@pytest.mark.parametrize("pattern", degradations.CFA_PATTERNS)
+@pytest.mark.parametrize("pattern", CFA_PATTERNS)
 def test_mosaic_keeps_what_the_sensor_samples(pattern, size):
     pixels = np.maximum(RGB[: size[0], : size[1]], 1)  # no zeros, so that a lost sample shows
     expected = np.zeros_like(pixels)
@@ -251,8 +252,8 @@ def test_imresize_is_exact(direction, scale, pixels):
 def test_downscale_is_exact_in_a_dataset_too(scale):
     pixels = np.tile(np.random.default_rng(scale).choice([0, 255], (24, 36, 1)), 3).astype(np.uint8)  # overshoots
     expected = exact_imresize(pixels, Fraction(1, scale))
-    np.testing.assert_array_equal(to_pixels(degradations.downscale(pixels, None, scale)), expected)
-    np.testing.assert_array_equal(in_dataset(lambda x: degradations.downscale(x, None, scale), pixels), expected)
+    np.testing.assert_array_equal(to_pixels(degradations.downscale(pixels, scale=scale)), expected)
+    np.testing.assert_array_equal(in_dataset(lambda x: degradations.downscale(x, scale=scale), pixels), expected)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -272,7 +273,7 @@ def test_downscale_of_small_vectors_known_by_hand():
     # x2: the weights of eight pixels are (-3 -9 29 111 111 29 -9 -3) / 256; a step of 255 between two output pixels.
     step = np.zeros((16, 2, 1), np.uint8)
     step[8:] = 255
-    result = to_pixels(degradations.downscale(step, None, 2))
+    result = to_pixels(degradations.downscale(step, scale=2))
     # Behind the step lie taps worth -3-9+29 = 17 of 256 for the pixel above it, -3 for the next, none for others.
     undershoot_clipped, above = 0, round(255 * 17 / 256)
     column = [0, 0, undershoot_clipped, above, 255 - above, 255, 255, 255]
@@ -283,7 +284,7 @@ def test_downscale_of_small_vectors_known_by_hand():
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_a_constant_image_stays_constant(scale, value):
     image = np.full((24, 36, 3), value, np.uint8)
-    small = to_pixels(degradations.downscale(image, None, scale))
+    small = to_pixels(degradations.downscale(image, scale=scale))
     assert small.shape == (24 // scale, 36 // scale, 3)
     assert (small == value).all()
     large = to_pixels(degradations.imresize(image, up=scale))
@@ -294,7 +295,7 @@ def test_a_constant_image_stays_constant(scale, value):
 @pytest.mark.parametrize(("size", "scale"), [((25, 24), 2), ((24, 25), 3), ((26, 24), 4)])
 def test_downscale_refuses_other_than_multiples(size, scale):
     with pytest.raises(ValueError, match=rf"multiples of the scale {scale}. Received: \({size[0]}, {size[1]}, 3\)"):
-        degradations.downscale(RGB[: size[0], : size[1]], None, scale)
+        degradations.downscale(RGB[: size[0], : size[1]], scale=scale)
 
 
 def test_imresize_goes_one_way_only():
@@ -309,7 +310,7 @@ def test_downscale_is_the_references(data_folder, scale, name):
     clean, expected = (
         read_png(data_folder / "reference_pairs" / f"sr_x{scale}_{name}_{kind}.png") for kind in ("hr", "lr")
     )
-    np.testing.assert_array_equal(to_pixels(degradations.downscale(clean, None, scale)), expected)
+    np.testing.assert_array_equal(to_pixels(degradations.downscale(clean, scale=scale)), expected)
 
 
 def test_gray_is_the_references(data_folder):
@@ -329,7 +330,7 @@ def pillow_color_jpeg(pixels, quality, subsampling):
     return np.asarray(Image.open(buffer))
 
 
-@pytest.mark.parametrize("subsampling", degradations.SUBSAMPLINGS)
+@pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
 @pytest.mark.parametrize("quality", [1, 5, 10, 37, 75, 95, 100])
 @pytest.mark.parametrize(
     "pixels", [RGB, ODD_RGB, ODD_RGB[:1, :1], ODD_RGB[:7, :17]], ids=lambda x: "x".join(map(str, x.shape))
@@ -337,23 +338,23 @@ def pillow_color_jpeg(pixels, quality, subsampling):
 def test_color_jpeg_is_pillows(pixels, quality, subsampling):
     expected = pillow_color_jpeg(pixels, quality, subsampling)
 
-    def degrade(image, level):
-        return degradations.compress_color_jpeg(image, (1, 2), level, (subsampling,))
+    def degrade(image, quality):
+        return degradations.compress_color_jpeg(image, (1, 2), quality, (subsampling,))
 
     np.testing.assert_array_equal(to_pixels(degrade(pixels, quality)), expected)
     # A quality that the graph knows, and ones that it does not.
     np.testing.assert_array_equal(in_dataset(lambda x: degrade(x, quality), pixels), expected)
     for dtype in (tf.int32, tf.float32):
-        levels = tf.data.Dataset.from_tensors((pixels, tf.cast(quality, dtype)))
-        np.testing.assert_array_equal(to_pixels(next(iter(levels.map(degrade)))), expected)
+        qualities = tf.data.Dataset.from_tensors((pixels, tf.cast(quality, dtype)))
+        np.testing.assert_array_equal(to_pixels(next(iter(qualities.map(degrade)))), expected)
 
 
 def test_subsamplings_are_not_alike():
-    results = [pillow_color_jpeg(ODD_RGB, 50, subsampling) for subsampling in degradations.SUBSAMPLINGS]
+    results = [pillow_color_jpeg(ODD_RGB, 50, subsampling) for subsampling in SUBSAMPLINGS]
     assert len({result.tobytes() for result in results}) == 3
 
 
-@pytest.mark.parametrize("among", [("4:2:0", "4:4:4"), ("4:4:4", "4:2:0"), degradations.SUBSAMPLINGS])
+@pytest.mark.parametrize("among", [("4:2:0", "4:4:4"), ("4:4:4", "4:2:0"), SUBSAMPLINGS])
 def test_the_seed_draws_the_subsampling(among):
     pixels = ODD_RGB[:24, :24]
     known = {pillow_color_jpeg(pixels, 30, name).tobytes(): name for name in among}

@@ -10,7 +10,8 @@ import skimage.data
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from rnan_tf.tasks.metrics import Protocol, blocking_effect, luma, psnr, psnrb, score, ssim
+from rnan_tf.tasks.metrics import blocking_effect, luma, psnr, psnrb, score, ssim
+from rnan_tf.tasks.task import Scoring
 
 RGB = skimage.data.astronaut()[:150, 100:301]
 GRAY = skimage.data.camera()[100:233, 150:301, None]
@@ -49,7 +50,7 @@ def uniform_ssim(a, b, size=8):
 @pytest.mark.parametrize("pixels", [RGB, GRAY], ids=["rgb", "gray"])
 def test_psnr_and_gaussian_ssim_are_scikit_images(pixels):
     other = disturbed(pixels)
-    result = score(other, pixels, Protocol())
+    result = score(other, pixels, Scoring())
     assert result.keys() == {"psnr", "ssim"}
     assert result["psnr"] == pytest.approx(peak_signal_noise_ratio(pixels, other, data_range=255), rel=1e-12)
     assert result["ssim"] == pytest.approx(skimage_ssim(pixels, other), rel=1e-9)
@@ -60,7 +61,7 @@ def test_psnr_and_gaussian_ssim_are_scikit_images(pixels):
 def test_uniform_ssim_is_the_formula(pixels):
     other = disturbed(pixels)
     expected = uniform_ssim(pixels, other)
-    assert score(other, pixels, Protocol(ssim_window="uniform"))["ssim"] == pytest.approx(expected, rel=1e-9)
+    assert score(other, pixels, Scoring(ssim_window="uniform"))["ssim"] == pytest.approx(expected, rel=1e-9)
     assert abs(expected - skimage_ssim(pixels, other)) > 0.001  # the windows are not interchangeable
 
 
@@ -68,11 +69,11 @@ def test_uniform_ssim_is_the_formula(pixels):
 def test_a_border_is_left_out(border):
     other = disturbed(RGB)
     inside = slice(border, -border)
-    expected = score(other[inside, inside], RGB[inside, inside], Protocol())
+    expected = score(other[inside, inside], RGB[inside, inside], Scoring())
     wrecked = other.copy()
     wrecked[:border], wrecked[-border:], wrecked[:, :border], wrecked[:, -border:] = 0, 255, 255, 0
-    assert score(wrecked, RGB, Protocol(border=border)) == expected
-    assert score(wrecked, RGB, Protocol(border=border - 1)) != expected
+    assert score(wrecked, RGB, Scoring(border=border)) == expected
+    assert score(wrecked, RGB, Scoring(border=border - 1)) != expected
 
 
 def test_luma_is_scikit_images():
@@ -87,16 +88,16 @@ def test_luma_is_scikit_images():
 def test_luma_protocol_measures_y_inside_the_border():
     other = disturbed(RGB)
     a, b = (skimage.color.rgb2ycbcr(x)[3:-3, 3:-3, :1] for x in (RGB, other))
-    result = score(other, RGB, Protocol(luma=True, border=3))
+    result = score(other, RGB, Scoring(luma=True, border=3))
     assert result["psnr"] == pytest.approx(peak_signal_noise_ratio(a, b, data_range=255), abs=1e-4)
     assert result["ssim"] == pytest.approx(skimage_ssim(a, b), abs=1e-5)
-    assert abs(result["psnr"] - score(other, RGB, Protocol(border=3))["psnr"]) > 1
+    assert abs(result["psnr"] - score(other, RGB, Scoring(border=3))["psnr"]) > 1
 
 
 @pytest.mark.parametrize("window", ["gaussian", "uniform"])
 @pytest.mark.parametrize("is_luma", [False, True])
 def test_equal_images(window, is_luma):
-    result = score(RGB, RGB.copy(), Protocol(luma=is_luma, ssim_window=window))
+    result = score(RGB, RGB.copy(), Scoring(luma=is_luma, ssim_window=window))
     assert result["psnr"] == math.inf
     assert result["ssim"] == pytest.approx(1, abs=1e-12)
 
@@ -136,7 +137,7 @@ def test_ssim_needs_an_image_as_large_as_the_window(window, size, fits, transpos
 @pytest.mark.parametrize("window", ["gaussian", "uniform"])
 def test_a_tiny_image_has_a_psnr_but_no_ssim(window, size):
     pixels = np.full((size, size, 3), 100, np.uint8)
-    result = score(pixels, pixels + np.uint8(1), Protocol(ssim_window=window))
+    result = score(pixels, pixels + np.uint8(1), Scoring(ssim_window=window))
     assert result["psnr"] == pytest.approx(20 * math.log10(255), rel=1e-12)
     assert math.isnan(result["ssim"])
 
@@ -144,7 +145,7 @@ def test_a_tiny_image_has_a_psnr_but_no_ssim(window, size):
 @pytest.mark.parametrize("other", [RGB[:-1], RGB[:, :-1], RGB[..., :1]], ids=["height", "width", "channels"])
 def test_images_must_have_one_shape(other):
     with pytest.raises(ValueError, match=r"must have one shape. Received: \(150, 201, 3\) and \("):
-        score(RGB, other, Protocol())
+        score(RGB, other, Scoring())
 
 
 # === PSNR-B ===
@@ -198,7 +199,7 @@ def test_psnrb_of_gray_is_the_formula(size, quality):
     assert effect > 0 or quality == 30
     assert blocking_effect(restored[..., 0].astype(float)) == pytest.approx(effect, rel=1e-9)
     expected = 10 * math.log10(255**2 / (np.mean((restored.astype(float) - clean) ** 2) + effect))
-    result = score(restored, clean, Protocol(blocking=True))
+    result = score(restored, clean, Scoring(blocking=True))
     assert result["psnrb"] == pytest.approx(expected, rel=1e-9)
     assert (result["psnrb"] < result["psnr"]) == (effect > 0)
 

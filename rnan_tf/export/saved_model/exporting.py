@@ -22,14 +22,11 @@ WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"  # where the server look
 Examples = dict[str, dict[str, np.ndarray]]
 
 
-def default_photograph():
-    import skimage.data
-
-    return Path(skimage.data.__file__).parent / "chelsea.png"
-
-
 def next_version(folder: Path) -> int:
-    """Return the number of the next version in the folder of a served model.
+    """Return the number of the next version of a served model.
+
+    Args:
+        folder: the model's, with its versions; it may not exist yet.
 
     Raises:
         InputError: the folder holds other content.
@@ -56,6 +53,9 @@ def make_examples(graph: ServingGraph, pixels: np.ndarray, strength: float) -> E
         graph: what is exported.
         pixels: (H, W, 1 or 3) uint8.
         strength: to degrade at, in the user's unit.
+
+    Raises:
+        InputError: the photograph has 16 bits, or is too small.
     """
     if pixels.dtype != np.uint8:
         raise InputError("`image` must have 8 bits per channel")
@@ -78,6 +78,12 @@ def make_examples(graph: ServingGraph, pixels: np.ndarray, strength: float) -> E
 
 def compare(folder: Path, graph: ServingGraph, examples: Examples, strength: float) -> tuple[int, float]:
     """Run an exported model on examples and compare it with the Keras model.
+
+    Args:
+        folder: of the SavedModel.
+        graph: what was exported.
+        examples: see `make_examples`.
+        strength: of the examples, in the user's unit.
 
     Returns:
         (largest difference of 8-bit results in levels, of the float32 results).
@@ -105,7 +111,7 @@ def compare(folder: Path, graph: ServingGraph, examples: Examples, strength: flo
 
 
 def write_card(folder: Path, card: ModelCard) -> None:
-    """Write what the model is for, and how it cuts up images, into the folder of a SavedModel.
+    """Write what a network is for into the folder of its SavedModel.
 
     Args:
         folder: of the SavedModel.

@@ -1,26 +1,26 @@
-"""Convert a model for phones: the variants, what they cost, and their check.
-
-A file is checked by `rnan_tf.export.tflite.lint` and compared with the Keras model on real degraded patches.
-"""
+"""Convert a model for phones: the file's content, its variants, and their check."""
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from rnan_tf.errors import InputError, JobError, first_line
-from rnan_tf.export.artifacts import peak_memory
+from rnan_tf.errors import JobError, first_line
+from rnan_tf.export.endpoint import make_endpoint
+from rnan_tf.export.patches import Patch, mean_psnr
+from rnan_tf.export.tflite import quantization
 from rnan_tf.export.tflite.lint import lint
-from rnan_tf.export.tflite.quantization import Cost, mean_psnr, measure
+from rnan_tf.export.tflite.quantization import Recipe, quantize
 from rnan_tf.network.attention import unrolled
 from rnan_tf.network.model import RNAN
 from rnan_tf.restoring.card import CARD_NAME, ModelCard
 from rnan_tf.restoring.runtimes.keras import KerasRuntime
-from rnan_tf.restoring.runtimes.litert import LiteRtRuntime, count_operators
-from rnan_tf.tasks.task import Task
+from rnan_tf.restoring.runtimes.litert import LiteRtRuntime
+from rnan_tf.tasks.task import Task, get_task
 
 VARIANTS = ("fp32", "fp16", "dynamic", "int8")
 PATCHES = 24
@@ -38,25 +38,9 @@ def default_tile(model: RNAN) -> int:
     return 96 if model.space_to_depth > 1 else 64
 
 
-def default_photographs():
-    import skimage.data
-
-    names = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
-    return [Path(skimage.data.__file__).parent / name for name in names]
-
-
-def check_folder(folder: Path) -> None:
-    """Check that a folder is new, or holds exports only.
-
-    Raises:
-        InputError: it is a file or holds something else.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; give `output` a folder")
-    for path in sorted(folder.iterdir()) if folder.exists() else ():
-        is_ours = path.suffix in (".tflite", ".onnx", ".md") or path.name in ("report.json", "crops.png")
-        if not is_ours and not path.name.startswith(".") and not any(path.glob("**/saved_model.pb")):
-            raise InputError(f"{folder}: holds {path.name}, not only exports; give `output` another folder")
+def tolerance(variant: str | None, task: Task) -> float:
+    """Return the greatest loss of PSNR that a variant, or a file that does not say its variant, may have, dB."""
+    return TOLERANCES.get(variant) or (INT8_TOLERANCE if task.strength else INT8_TOLERANCE_EXACT)
 
 
 # === Conversion ===
@@ -78,17 +62,11 @@ def convert(model: RNAN, tile: int) -> bytes:
     positions = (-(-tile // model.space_to_depth)) ** 2
     chunks = min(-(-(positions**2) // CHUNK_ELEMENTS), MAX_CHUNKS)
     static = model.rebuild(input_size=(tile, tile), chunk_size=-(-positions // chunks))
-    signature = [tf.TensorSpec((1, tile, tile, model.channels), name="image")]
-    signature += [tf.TensorSpec((1,), name="level")] if model.conditional else []
-
-    def restore(image, level=None):
-        return {"restored": static({"image": image, "level": level} if model.conditional else image)}
-
     archive = keras.export.ExportArchive()
     archive.track(static)
     with tempfile.TemporaryDirectory() as folder:
         with unrolled():
-            archive.add_endpoint("serving_default", restore, signature)
+            archive.add_endpoint("serving_default", *make_endpoint(static, batch=1, side=tile))
             archive.write_out(folder, verbose=False)
         try:
             return tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"]).convert()
@@ -97,7 +75,12 @@ def convert(model: RNAN, tile: int) -> bytes:
 
 
 def add_card(model: bytes, card: ModelCard) -> bytes:
-    """Return a `.tflite` file's content with the card added."""
+    """Return a `.tflite` file's content with a card added.
+
+    Args:
+        model: the content.
+        card: what the network is for.
+    """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
@@ -112,23 +95,54 @@ def add_card(model: bytes, card: ModelCard) -> bytes:
     return bytes(builder.Output())
 
 
-# === Verification ===
+# === Variants ===
 
 
-def tolerance(variant: str, task: Task) -> float:
-    """Return the greatest loss of PSNR that a variant may have, dB."""
-    return TOLERANCES.get(variant) or (INT8_TOLERANCE if task.strength else INT8_TOLERANCE_EXACT)
+def choose_recipes(
+    variants: Sequence[str], network: bytes, patches: Sequence[Patch], task: Task
+) -> tuple[dict[str, Recipe | None], dict[str, bytes]]:
+    """Choose how each variant is quantized.
+
+    Args:
+        variants: among `VARIANTS`.
+        network: the float32 model's content, with its card.
+        patches: what is calibrated and measured on.
+        task: what it restores.
+
+    Returns:
+        (variant -> recipe, None for float32; recipe's name -> content of each way of int8 that was tried, if `variants`
+        has "int8").
+    """
+    fixed = {"fp32": None, "fp16": quantization.FLOAT16, "dynamic": quantization.DYNAMIC}
+    tried = {}
+    if "int8" in variants:
+        tried = {recipe.name: quantize(network, recipe, patches) for recipe in quantization.FRONTIER}
+        fixed["int8"] = quantization.choose_int8(network, tried, patches, tolerance("int8", task))
+    return {variant: fixed[variant] for variant in variants}, tried
 
 
-def verify(path: Path, target: Path, runtime: KerasRuntime, patches, allowed: float) -> None:
+def make_variant(model: bytes, card: ModelCard, variant: str, recipe: Recipe | None, patches: Sequence[Patch]) -> bytes:
+    """Return the content of a variant's file.
+
+    Args:
+        model: the float32 model's content, without a card.
+        card: what the network is for; the variant is added to it.
+        variant: the variant's name.
+        recipe: how it is quantized; None for float32.
+        patches: what a static recipe is calibrated on.
+    """
+    content = add_card(model, card.with_details(variant=variant))
+    return content if recipe is None else quantize(content, recipe, patches)
+
+
+def verify(path: Path, target: Path, runtime: KerasRuntime, patches: Sequence[Patch]) -> None:
     """Check a written file: no problem by `lint`, and as good as the Keras model on degraded patches.
 
     Args:
-        path: the file.
+        path: the file, whose card says its variant.
         target: the name that it is to have, for messages.
         runtime: the Keras model.
-        patches: see `cut_patches`.
-        allowed: loss of PSNR, dB.
+        patches: what both restore.
 
     Raises:
         JobError: it is not.
@@ -137,48 +151,15 @@ def verify(path: Path, target: Path, runtime: KerasRuntime, patches, allowed: fl
     if problems:
         raise JobError(f"{target}: {problems[0]} (and {len(problems) - 1} more problems); not written")
     exported = LiteRtRuntime.open(path)
-    loss = mean_psnr(runtime, patches) - mean_psnr(exported, patches)
+    variant = exported.card.details["variant"]
+    loss, allowed = (
+        mean_psnr(runtime, patches) - mean_psnr(exported, patches),
+        tolerance(variant, get_task(runtime.card.task)),
+    )
     if not loss <= allowed:  # so that NaN fails
         raise JobError(f"{target}: {loss:.3f} dB worse than the Keras model, {allowed} dB allowed; not written")
-    if exported.card.details["variant"] == "fp32":
+    if variant == "fp32":
         image, strength = patches[0].degraded, patches[0].strength
-        difference = np.abs(exported.run(image, strength) - runtime.run(image, strength))
-        if not difference.max() <= FP32_DIFFERENCE:
-            raise JobError(f"{target}: differs from the Keras model by {difference.max():.1e}; not written")
-
-
-# === Reports ===
-
-
-def report_variants(network: bytes, variants: dict[str, Path], patches) -> str:
-    """Return a Markdown table of the variants' costs; ratios are against float32 in the same run."""
-    contents = {variant: path.read_bytes() for variant, path in variants.items()}
-    costs = measure({"float32": network, **contents}, patches)
-    lines = [
-        f"TFLite variants, a tile of {patches[0].degraded.shape[1]} pixels squared, 2 threads, medians; PSNR "
-        f"on {len(patches)} degraded patches. Memory: the peak of a process that restores a tile, LiteRT included.",
-        "",
-        "| variant | MB | of float32 | ms | of float32 | loss | memory MB | most frequent operators |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for variant, content in contents.items():
-        operators = ", ".join(f"{name} {count}" for name, count in list(count_operators(content).items())[:6])
-        memory = f"{peak_memory(variants[variant], patches[0].degraded.shape, patches[0].strength):.0f}"
-        lines.append(f"| {variant} | {_cells(costs[variant], costs['float32'])} | {memory} | {operators} |")
-    return "\n".join(lines) + "\n"
-
-
-def report_frontier(models: dict[str, bytes], chosen: str, patches) -> str:
-    """Return a Markdown table of the ways to quantize a network, "float32" and the chosen one among them."""
-    costs = measure(models, patches)
-    lines = ["| in int8 | MB | of float32 | ms | of float32 | loss | |", "|---|---|---|---|---|---|---|"]
-    for name, cost in costs.items():
-        lines.append(f"| {name} | {_cells(cost, costs['float32'])} | {'chosen' if name == chosen else ''} |")
-    return "\n".join(lines) + "\n"
-
-
-def _cells(cost: Cost, base: Cost):
-    return (
-        f"{cost.megabytes:.2f} | {cost.megabytes / base.megabytes:.3f} | {cost.milliseconds:.1f} | "
-        f"{cost.milliseconds / base.milliseconds:.2f} | {base.psnr - cost.psnr:+.3f} dB"
-    )
+        difference = np.abs(exported.run(image, strength) - runtime.run(image, strength)).max()
+        if not difference <= FP32_DIFFERENCE:
+            raise JobError(f"{target}: differs from the Keras model by {difference:.1e}; not written")

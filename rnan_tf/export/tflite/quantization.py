@@ -1,23 +1,14 @@
-"""Which layers of a network go to int8, how, and what each choice costs."""
+"""Which layers of a network go to int8, and how."""
 
 import contextlib
 import io
 import logging
-import statistics
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-
-from rnan_tf.photos.pixels import from_float, to_float
+from rnan_tf.export.patches import Patch, mean_psnr
 from rnan_tf.restoring.runtimes.litert import LiteRtRuntime
-from rnan_tf.restoring.runtimes.runtime import Runtime
-from rnan_tf.tasks.clean_images import read_images
-from rnan_tf.tasks.metrics import psnr
-from rnan_tf.tasks.task import Task
 
 CONVOLUTIONS = ("CONV_2D", "CONV_2D_TRANSPOSE")
 # Layers by the name of their output tensor in the converted graph: `<model>/<layer>[/<layer>...]/BiasAdd;...`, where
@@ -66,68 +57,6 @@ FRONTIER = (
     DYNAMIC,
     *INT8_RECIPES,
 )
-
-
-# === Real degraded patches ===
-
-
-@dataclass(frozen=True, eq=False)
-class Patch:
-    """A degraded patch.
-
-    Attributes:
-        degraded: (1, tile, tile, C) float32 in [0, 1].
-        clean: (scale * tile, scale * tile, C) uint8.
-        strength: its degradation's, in the user's unit.
-    """
-
-    degraded: np.ndarray
-    clean: np.ndarray
-    strength: float
-
-
-def cut_patches(
-    files: Sequence[Path], task: Task, strengths: tuple[float, float] | None, tile: int, count: int
-) -> list[Patch]:
-    """Cut patches out of photographs, a third each at random, the darkest and the brightest of sixteen.
-
-    Args:
-        files: photographs.
-        task: how they are degraded.
-        strengths: (lowest, highest); those of the paper in between take turns.
-        tile: height and width of the degraded patches.
-        count: how many.
-
-    Returns:
-        The patches, the same for the same files.
-
-    Raises:
-        InputError: no photograph can be read and is large enough.
-    """
-    size = tile * task.scale
-    chosen = [files[i * len(files) // count] for i in range(count)] if len(files) > count else files
-    images = [image for _, image in read_images(chosen, task, min_size=size)]
-    turns = [0.0]
-    if strengths:
-        low, high = strengths
-        turns = [strength for strength in task.strength.published if low <= strength <= high] or [low]
-    rng, patches = np.random.default_rng(0), []
-    for number in range(count):
-        clean = _crop(images[number % len(images)], size, ("random", "dark", "bright")[number % 3], rng)
-        strength = turns[number // 3 % len(turns)]
-        degraded = task.degrade(clean, (0, number), strength)
-        patches.append(Patch(to_float(degraded)[None], clean, strength))
-    return patches
-
-
-def _crop(image, size, kind, rng):
-    # At even positions, of which mosaics have the same phase.
-    corners = [[int(rng.integers((side - size) // 2 + 1)) * 2 for side in image.shape[:2]] for _ in range(16)]
-    crops = [image[y : y + size, x : x + size] for y, x in corners]
-    return {"random": lambda crops, key: crops[0], "dark": min, "bright": max}[kind](crops, key=np.mean)
-
-
-# === Quantization ===
 
 
 def quantize(model: bytes, recipe: Recipe, patches: Sequence[Patch]) -> bytes:
@@ -199,50 +128,6 @@ def _keep_float16(work, pattern, operator):
     work.update_quantization_recipe(pattern, operator, config, AlgorithmName.FLOAT_CASTING)
 
 
-# === Costs and choice ===
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a model costs.
-
-    Attributes:
-        megabytes: size, 10**6 bytes.
-        milliseconds: median time of a tile.
-        psnr: mean over the patches, dB.
-    """
-
-    megabytes: float
-    milliseconds: float
-    psnr: float
-
-
-def measure(models: dict[str, bytes], patches: Sequence[Patch], repeats: int = 15) -> dict[str, Cost]:
-    """Measure models in turn, so that a slow moment of the machine meets all of them alike.
-
-    Args:
-        models: name -> content of a `.tflite` file.
-        patches: what they restore.
-        repeats: timed runs of each, after one that is not.
-
-    Returns:
-        name -> cost.
-    """
-    runtimes = {name: LiteRtRuntime.from_content(name, model) for name, model in models.items()}
-    times = {name: [] for name in runtimes}
-    for repeat in range(repeats + 1):
-        for name, runtime in runtimes.items():
-            start = time.perf_counter()
-            runtime.run(patches[0].degraded, patches[0].strength)
-            times[name].append(time.perf_counter() - start)
-            if repeat == 0:
-                times[name].clear()
-    return {
-        name: Cost(len(models[name]) / 1e6, statistics.median(times[name]) * 1e3, mean_psnr(runtime, patches))
-        for name, runtime in runtimes.items()
-    }
-
-
 def choose_int8(network: bytes, models: dict[str, bytes], patches: Sequence[Patch], allowed: float) -> Recipe:
     """Choose how to quantize a network: the fastest of `INT8_RECIPES` that is good enough.
 
@@ -263,14 +148,3 @@ def choose_int8(network: bytes, models: dict[str, bytes], patches: Sequence[Patc
         if losses[recipe] <= allowed / 2:
             return recipe
     return min(losses, key=losses.get)
-
-
-def mean_psnr(runtime: Runtime, patches: Sequence[Patch]) -> float:
-    """Return the mean PSNR of restored patches, as 8-bit images, dB.
-
-    Args:
-        runtime: the network.
-        patches: the patches.
-    """
-    restored = (from_float(runtime.run(patch.degraded, patch.strength)[0], np.uint8) for patch in patches)
-    return float(np.mean([psnr(image, patch.clean) for image, patch in zip(restored, patches, strict=True)]))
