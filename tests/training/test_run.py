@@ -227,10 +227,12 @@ def test_another_configuration_is_refused(photographs, uninterrupted, capsys):
 
 
 def test_init_from_another_task_takes_all_but_the_ends(photographs, uninterrupted, tmp_path, capsys):
-    arguments = ["--task", "sr-x2", "--learning-rate", "1e-9", "--init", str(uninterrupted)]
-    assert train(photographs, tmp_path, "--steps", "1", *arguments) == 0
+    recipe, run_dir = tmp_path / "recipe.json", tmp_path / "run"
+    recipe.write_text(TINY.read_text().replace('"space_to_depth": 2', '"subpixel_tail": true'))  # as of rnan_lite_sr
+    arguments = ["--recipe", str(recipe), "--task", "sr-x2", "--model", "rnan_lite_sr", "--init", str(uninterrupted)]
+    assert train(photographs, run_dir, "--steps", "1", "--learning-rate", "1e-9", *arguments) == 0
     assert "other shapes: head/kernel\n" in capsys.readouterr().out
-    ours, theirs = ({w.path: w for w in load_model(folder).weights} for folder in (tmp_path, uninterrupted))
+    ours, theirs = ({w.path: w for w in load_model(folder).weights} for folder in (run_dir, uninterrupted))
     np.testing.assert_allclose(ours["body/kernel"], theirs["body/kernel"], atol=1e-7)
     assert ours["head/kernel"].shape != theirs["head/kernel"].shape
 
