@@ -45,11 +45,13 @@ class Split:
         training: to train on, in the run's order.
         validation: held out.
         cached: see `RunData`; None while that is not decided.
+        by_content: whether equal contents are one photograph. In runs that version 0.1 began each file is one.
     """
 
     training: tuple[Photograph, ...]
     validation: tuple[Photograph, ...]
     cached: bool | None = None
+    by_content: bool = True
 
     def write(self, folder: Path) -> None:
         """Write `data.json`.
@@ -58,7 +60,8 @@ class Split:
             JobError: it cannot be written.
         """
         parts = {name: [_as_json(each) for each in getattr(self, name)] for name in _PARTS}
-        write_atomically(folder / "data.json", json.dumps({"cached": self.cached, **parts}, indent=1).encode())
+        settings = {"cached": self.cached, "by_content": self.by_content}
+        write_atomically(folder / "data.json", json.dumps({**settings, **parts}, indent=1).encode())
 
     def as_in(self, kept: "Split", apart: bool) -> "Split":
         """Return the run's own split, with the files where they are now; `cached` is the run's too.
@@ -70,15 +73,22 @@ class Split:
         Raises:
             InputError: these are other photographs; the message names them.
         """
-        now = {each.content: each for each in (*self.training, *self.validation)}
         differing = self._differences(kept, apart)
         if differing:
             raise InputError(
                 f"`data` has other photographs than the run began with: {'; '.join(differing)}; "
                 "bring them back, or go on with these by `data_changed` ok"
             )
-        parts = (tuple(now[each.content] for each in part) for part in (kept.training, kept.validation))
-        return Split(*parts, kept.cached)
+        files: dict[str, list[Photograph]] = {}
+        for each in (*self.training, *self.validation):
+            files.setdefault(each.content, []).append(each)
+
+        def now(each):
+            equal = files[each.content]
+            return equal.pop(0) if len(equal) > 1 else equal[0]
+
+        parts = (tuple(map(now, part)) for part in (kept.training, kept.validation))
+        return Split(*parts, kept.cached, kept.by_content)
 
     def _differences(self, kept, apart):
         now, before = ({each.content: each for each in (*s.training, *s.validation)} for s in (self, kept))
@@ -134,7 +144,7 @@ def read_split(folder: Path) -> Split | None:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         parts = (tuple(Photograph(Path(x["file"]), x["bytes"], x["sha256"]) for x in data[n]) for n in _PARTS)
-        return Split(*parts, data["cached"])
+        return Split(*parts, data["cached"], data["by_content"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -275,7 +275,7 @@ def _enter(folder, config, strategy, data_service, data_changed) -> RunData:
     older = started and kept is None  # than `data.json`
     if started:
         config.check_same(folder.path, same_photographs=kept is not None)
-    split = found = _find(config, by_content=not older)
+    split = found = _find(config, by_content=not older and (kept is None or kept.by_content or data_changed))
     if kept is not None:
         apart = bool(config.val_data)
         split = found.going_on_from(kept, apart) if data_changed else found.as_in(kept, apart)
@@ -298,7 +298,7 @@ def _enter(folder, config, strategy, data_service, data_changed) -> RunData:
 
 def _follow(folder, config, strategy, data_service, data_changed) -> RunData:
     """Let another worker check that its configuration and its photographs are the chief's, which has written them."""
-    found = _find(config)
+    found = _find(config, by_content=False)
     _check_workers(found, strategy)
     kept = read_split(folder.path)
     if kept is None:
@@ -307,11 +307,11 @@ def _follow(folder, config, strategy, data_service, data_changed) -> RunData:
     return _data(found.as_in(kept, apart=False), _spec(config), [])
 
 
-def _find(config, by_content=True):
+def _find(config, by_content):
     if config.data and get_task(config.task).channels == 3:
         print(subsampled_notice(config.data, config.skip_subsampled), flush=True)
     training, validation = split_photographs(config.data, config.val_data, config.skip_subsampled, by_content)
-    return Split(tuple(training), tuple(validation))
+    return Split(tuple(training), tuple(validation), by_content=by_content)
 
 
 def _check_workers(found, strategy):

@@ -192,7 +192,7 @@ def test_without_a_result_a_folder_takes_other_photographs(photos, opened):
 
 def test_a_damaged_list_is_one_line(photos, opened, tmp_path):
     opened(photos)
-    for text in ("{", "[]", '{"training": 3}', '{"training": [{}], "validation": [], "cached": true}'):
+    for text in ("{", "[]", '{"training": 3}', '{"training": [{}], "validation": []}'):
         (tmp_path / "run" / "data.json").write_text(text)
         with pytest.raises(InputError, match=r"data.json: cannot be read"):
             opened(photos)
@@ -213,17 +213,17 @@ def test_whether_they_are_kept_in_memory_is_decided_once(photos, opened, tmp_pat
 
 def test_a_run_of_version_0_1_stays_as_it_was(photos, opened, tmp_path, monkeypatch):
     shutil.copy(photos / "0.png", photos / "6.png")  # each file was a photograph
+    shutil.copy(photos / "1.png", photos / "7.png")
     monkeypatch.setattr(run, "memory_limit", lambda: 0)  # and what a container has did not count
     opened(photos, started=False)
     (tmp_path / "run" / "data.json").unlink()
     (tmp_path / "run" / "best.keras").touch()
     for _ in range(2):
         data = opened(photos)
-        expected = [(photos / name).read_bytes() for name in (*FIRST[0], "6.png")]
-        assert [file.read_bytes() for file in data.files] == expected
-        assert [name for name, _ in data.validation_images] == FIRST[1]
+        assert names(data) == ([*FIRST[0], "6.png", "7.png"], ["0.png"])
         assert data.cached
     assert read_split(tmp_path / "run").cached
+    assert names(opened(photos, data_changed=True)) == FIRST  # with leave, from now on by contents
 
 
 def test_its_photographs_are_compared_by_their_names_only_until_they_are_kept(photos, opened, tmp_path):
