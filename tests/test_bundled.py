@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
+from rnan_tf.restoring.loading import find_model, load_model, save_model
 
 from rnan_tf.cli import main
 from rnan_tf.errors import InputError, JobError
 from rnan_tf.network.model import RNAN
 from rnan_tf.restoring import presets as bundled
 from rnan_tf.restoring.evaluation import evaluate
-from rnan_tf.restoring.loading import find_model, load_model, save_model
 from rnan_tf.restoring.tiling import model_predictor
 from rnan_tf.tasks.task import TASKS, get_task
 

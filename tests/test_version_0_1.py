@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rnan_tf.restoring.loading import load_model
 
 from rnan_tf.photos.photo import read_photo
 from rnan_tf.restoring import presets as bundled
-from rnan_tf.restoring.loading import load_model
 from tests.helpers.version_0_1 import machine, serve
 from tests.training.test_recovery import DRIVER, final_state
 from training import bundle

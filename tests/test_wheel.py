@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
+from rnan_tf.restoring.loading import save_model
 
 from rnan_tf import RNAN, __version__
-from rnan_tf.restoring.loading import save_model
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     make_folder(folder)
     converted = exporting.convert(runtime.model, tiling.tile)
     network = exporting.add_card(converted, card)
-    recipes, tried = exporting.choose_recipes(args.variants, network, patches, task)
+    recipes, tried = exporting.choose_recipes(args.variants, network, patches)
     written = {}
     for variant, recipe in recipes.items():
         written[variant] = folder / f"{task.name}-{variant}.tflite"

@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     targets = _targets(files, args.output)
     if not args.model and not args.task:
         raise InputError("give --task, whose preset is taken then, or --model")
-    restorer = Restorer.from_preset(args.model or preset_of(args.task), args.task)
+    restorer = Restorer.from_preset(args.model or preset_of(args.task), args.task, args.fast)
     tile = restorer.tiling(**sizes).tile
     restorer.check_cfa(args.cfa)
     options = {**sizes, **_asked_strengths(args, restorer), "self_ensemble": args.self_ensemble, "cfa": args.cfa}
@@ -56,6 +56,9 @@ def build_parser() -> Parser:
         metavar="M",
         help="a .keras, .tflite or .onnx file, the folder of a SavedModel or of a training run, or a preset's name; "
         "default: the preset for --task",
+    )
+    parser.add_argument(
+        "--fast", action="store_true", help="the preset's int8 network: several times faster, a little worse"
     )
     add_task(parser, "what to restore; default: what the model was trained for")
     add_strengths(parser, "the noise's, 0-255 scale; default: auto, estimated", "of the JPEG file, 1-100 (10)")

@@ -70,7 +70,7 @@ def allowed_loss(runtime: Runtime) -> float:
     """
     if not isinstance(runtime, LiteRtRuntime):
         return EXACT
-    return tolerance(runtime.card.details.get("variant"), get_task(runtime.card.task))
+    return tolerance(runtime.card.details.get("variant"))
 
 
 def measure(

@@ -6,9 +6,9 @@ import pathlib
 
 import numpy as np
 import pytest
+from rnan_tf.restoring.loading import load_model
 
 from rnan_tf.network.model import RNAN
-from rnan_tf.restoring.loading import load_model
 from tests.helpers.reference import REFERENCE
 
 

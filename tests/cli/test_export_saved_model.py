@@ -7,12 +7,12 @@ import keras
 import pytest
 import tensorflow as tf
 from PIL import Image
+from rnan_tf.restoring.loading import save_model
 from tensorflow_serving.apis import prediction_log_pb2
 
 from rnan_tf.cli import export_saved_model as cli_export
 from rnan_tf.export.saved_model import graph as saved_model
 from rnan_tf.network.model import RNAN
-from rnan_tf.restoring.loading import save_model
 from tests.helpers.saved_models import PHOTO
 
 

@@ -10,11 +10,11 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from rnan_tf.restoring.loading import load_model
 
 from rnan_tf.photos import photo as images
 from rnan_tf.photos.photo import read_photo
 from rnan_tf.restoring import loading
-from rnan_tf.restoring.loading import load_model
 from rnan_tf.tasks.degradations import CFA_PATTERNS
 from rnan_tf.tasks.task import TASKS
 from tests.helpers.command_line import RGB, save, to16

@@ -7,11 +7,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from rnan_tf.restoring.loading import load_model
 
 from rnan_tf import RNAN
 from rnan_tf.cli import export_onnx as cli_export
 from rnan_tf.export import onnx as export_onnx
-from rnan_tf.restoring.loading import load_model
 from rnan_tf.restoring.runtimes import load_artifact, make_metadata
 from rnan_tf.restoring.tiling import model_predictor
 from rnan_tf.tasks.task import TASKS

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
+from rnan_tf.restoring.loading import save_model
 
 from rnan_tf import RNAN
 from rnan_tf.cli import export_onnx, export_saved_model, verify
 from rnan_tf.errors import InputError
 from rnan_tf.export.artifacts import find_artifacts, tile_latencies
-from rnan_tf.restoring.loading import save_model
 
 
 @pytest.fixture(scope="module")

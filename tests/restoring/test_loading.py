@@ -9,12 +9,12 @@ import h5py
 import keras
 import numpy as np
 import pytest
-
 from rnan_tf.cli.commands import describe
+from rnan_tf.restoring.loading import load_model, save_model, trained_task
+
 from rnan_tf.errors import InputError, JobError
 from rnan_tf.network.cost import multiply_adds
 from rnan_tf.network.model import RNAN
-from rnan_tf.restoring.loading import load_model, save_model, trained_task
 
 METADATA = {"task": "denoise", "level": [0, 75], "steps": 7}
 

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from rnan_tf.restoring.presets import read_manifest
 
 import rnan_tf
 from rnan_tf.errors import InputError
-from rnan_tf.restoring.presets import read_manifest
 from tests.helpers.command_line import MODELS, RGB, save, to16
 
 

@@ -6,13 +6,13 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from rnan_tf.restoring.loading import trained_task
 
 from rnan_tf import RNAN
 from rnan_tf.cli import main
 from rnan_tf.errors import InputError
 from rnan_tf.export import onnx as export_onnx
 from rnan_tf.export.tflite import exporting as export_tflite
-from rnan_tf.restoring.loading import trained_task
 from rnan_tf.restoring.runtimes import load_artifact, make_metadata
 from rnan_tf.restoring.tiling import Tiling, model_predictor, restore, self_ensemble
 from rnan_tf.tasks.task import TASKS

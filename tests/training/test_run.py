@@ -11,11 +11,11 @@ import pytest
 import skimage.data
 import skimage.metrics
 import tensorflow as tf
+from rnan_tf.restoring.loading import load_model
 
 from rnan_tf.cli.train import main
 from rnan_tf.network.variants import VARIANTS
 from rnan_tf.restoring import presets as bundled
-from rnan_tf.restoring.loading import load_model
 from rnan_tf.restoring.tiling import model_predictor, restore
 from rnan_tf.tasks.task import get_task
 from rnan_tf.training.callbacks import ProgressBar
