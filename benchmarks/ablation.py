@@ -18,7 +18,7 @@ import_tensorflow()
 
 import keras
 
-from rnan_tf.cli.options import Parser
+from rnan_tf.cli.parser import Parser
 from rnan_tf.cli.train import parse_arguments
 from rnan_tf.errors import command
 from rnan_tf.files import write_atomically
@@ -124,15 +124,16 @@ def train(arguments: list[str], design: tuple) -> dict:
     Raises:
         InputError: the photographs or the arguments do not fit.
     """
-    asked, placement, run_dir = parse_arguments(arguments)
+    asked, placement, run_dir, _ = parse_arguments(arguments)
     config = replace(asked, network=dict(design)).resolved(has_gpu=False)
-    run = Run(config, run_dir, make_strategy(placement, config.batch_size))
-    start, first = time.process_time(), run.progress.step
-    if stopped := run.train():
-        sys.exit(128 + stopped)
+    with Run.open(config, run_dir, make_strategy(placement, config.batch_size)) as run:
+        start, first = time.process_time(), run.progress.step
+        if stopped := run.train():
+            sys.exit(128 + stopped)
     milliseconds = 1000 * (time.process_time() - start) / max(config.steps - first, 1)
-    last = run.model.rebuild(dtype="float32")
-    found = evaluate(run.images, run.task, run.strength, KerasRuntime(last).at(run.strength))
+    last = run.network.rebuild(dtype="float32")
+    images, task = run.data.validation_images, run.data.spec.task
+    found = evaluate(images, task, run.strength, KerasRuntime(last).at(run.strength))
     score = mean_scores(image.scores for image in found)["psnr"]
     result = {
         "parameters": last.count_params(),

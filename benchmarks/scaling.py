@@ -49,11 +49,12 @@ class StepTimes(keras.callbacks.Callback):
 
 def measure(arguments: list[str]) -> None:
     """Train in this process by the arguments of train.py and print the seconds of each step."""
-    asked, placement, run_dir = parse_arguments(arguments)
+    asked, placement, run_dir, _ = parse_arguments(arguments)
     config = asked.resolved(has_gpu=False)
     strategy = make_strategy(placement, config.batch_size)
-    run, times = Run(config, run_dir, strategy, placement.data_service), StepTimes()
-    run.model.fit(run.batches(0), steps_per_epoch=config.steps, shuffle=False, verbose=0, callbacks=[times])
+    times = StepTimes()
+    with Run.open(config, run_dir, strategy, placement.data_service) as run:
+        run.network.fit(run.batches(0), steps_per_epoch=config.steps, shuffle=False, verbose=0, callbacks=[times])
     if is_chief(strategy):
         print(json.dumps(times.seconds()))
 

@@ -10,14 +10,16 @@ from pathlib import Path
 
 from rnan_tf.errors import JobError
 
+_PREFIX = ".rnan-tf-"  # of temporary names
+
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary name beside `path`; what is written there becomes `path` at the end of the block.
 
     Args:
-        path: a file, or a folder that does not exist yet; its parent must exist. What a symbolic link points to is
-            replaced, not the link.
+        path: a file, whose permissions are kept, or a folder that does not exist yet; its parent must exist. What a
+            symbolic link points to is replaced, not the link.
 
     Yields:
         The temporary name, with the extension of `path`.
@@ -27,16 +29,17 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             exceptions pass through.
     """
     real = Path(os.path.realpath(path))
-    temporary = real.with_name(f".{real.stem[:32]}-{secrets.token_hex(8)}{real.suffix}")
+    temporary = real.with_name(f"{_PREFIX}{secrets.token_hex(8)}-{real.stem[:32]}{real.suffix}")
     try:
         if real.exists() and not (real.is_file() or real.is_dir()):
             raise OSError("it is a device or a pipe")  # which the new file would take the place of
         yield temporary
         for file in [temporary, *temporary.rglob("*")] if temporary.is_dir() else [temporary]:
             _sync(file)
+        if real.is_file() and temporary.is_file():
+            shutil.copymode(real, temporary)
         os.replace(temporary, real)
-        with contextlib.suppress(OSError):  # some network file systems cannot sync a folder
-            _sync(real.parent)
+        _sync(real.parent)
     except OSError as error:
         reason = error.strerror or str(error)
         raise JobError(
@@ -52,8 +55,8 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
 
     No other process may be writing there. What cannot be removed stays.
     """
-    for path in Path(folder).glob(".*"):
-        if re.fullmatch(r"\..{1,32}-[0-9a-f]{16}(\.\w+)?", path.name):  # the names of `replacing`
+    for path in Path(folder).glob(f"{_PREFIX}*"):
+        if re.fullmatch(r"[0-9a-f]{16}-.+", path.name.removeprefix(_PREFIX)):
             with contextlib.suppress(OSError):
                 _remove(path)
 
@@ -82,13 +85,15 @@ def make_folder(path: str | os.PathLike[str]) -> None:
         raise JobError(f"{path}: no permission to write into this folder; name another place")
 
 
-def _remove(path):
+def _remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _sync(path):
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _sync(path: Path) -> None:
+    # Some file systems, and Windows, cannot sync a folder.
+    with contextlib.suppress(OSError) if path.is_dir() else contextlib.nullcontext():
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

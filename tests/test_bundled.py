@@ -1,31 +1,39 @@
-"""The bundled networks: found by name or task, checked before use, better than what they are given."""
+"""The presets: found by name or task, checked before use, better than what they are given."""
 
 import hashlib
 import json
+import os
+import shlex
+import zipfile
 
 import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
-from rnan_tf.restoring.loading import find_model, load_model, save_model
 
+from rnan_tf import weights as bundled
 from rnan_tf.cli import main
 from rnan_tf.errors import InputError, JobError
+from rnan_tf.network.cost import multiply_adds
+from rnan_tf.network.loading import load_model, save_model
 from rnan_tf.network.model import RNAN
-from rnan_tf.restoring import presets as bundled
-from rnan_tf.restoring.evaluation import evaluate
-from rnan_tf.restoring.tiling import model_predictor
+from rnan_tf.restoring.card import ModelCard, card_of, read_card
+from rnan_tf.restoring.evaluation import evaluate, mean_scores
+from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.tasks.task import TASKS, get_task
+from rnan_tf.weights import find_model
+from training import bundle
 
 CROP = (slice(100, 196), slice(120, 216))
 
 
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
-    """A folder of bundled networks with one in it, for sr by 2."""
+    """A folder of presets with one in it, for sr-x2."""
     folder = tmp_path / "weights"
     folder.mkdir()
-    model = RNAN(filters=4, num_blocks=2, scale=2, dtype="float16", metadata={"task": "sr", "level": [2, 2]})
+    card = ModelCard.of_task(get_task("sr-x2"), (0, 0), conditional=False)
+    model = RNAN(filters=4, num_blocks=2, scale=2, dtype="float16", metadata=card.to_dict())
     save_model(model, folder / "sr-x2.keras")
     digest = hashlib.sha256((folder / "sr-x2.keras").read_bytes()).hexdigest()
     manifest = {"sr-x2": {"file": "sr-x2.keras", "sha256": digest, "validation_psnr": 30.0, "hours": 1}}
@@ -39,7 +47,7 @@ def test_a_network_is_found_by_its_name(shelf):
     assert find_model("sr-x2") == shelf / "sr-x2.keras"
     model = load_model("sr-x2")
     assert {weight.dtype for weight in model.weights} == {"float32"}
-    assert model.metadata["task"] == "sr"
+    assert model.metadata["task"] == "sr-x2"
 
 
 def test_a_file_of_that_name_comes_first(shelf, tmp_path):
@@ -57,10 +65,10 @@ def test_a_damaged_network_is_refused(shelf, damage):
 
 def test_restore_takes_the_network_of_the_task(shelf, capsys):
     Image.fromarray(skimage.data.astronaut()[CROP]).save("photo.png")
-    assert main(["restore", "photo.png", "-o", "large.png", "--task", "sr"]) == 0
+    assert main(["restore", "photo.png", "-o", "large.png", "--task", "sr-x2"]) == 0
     assert Image.open("large.png").size == (192, 192)
-    assert main(["restore", "photo.png", "-o", "large.png", "--task", "sr", "--level", "3"]) == 2
-    assert "no network called sr-x3 is bundled (sr-x2); give --model" in capsys.readouterr().err
+    assert main(["restore", "photo.png", "-o", "large.png", "--task", "sr-x3"]) == 2
+    assert "no network for sr-x3 comes with rnan-tf (sr-x2 do); give --model" in capsys.readouterr().err
     assert main(["restore", "photo.png", "-o", "large.png"]) == 2
     assert "give --task" in capsys.readouterr().err
 
@@ -74,21 +82,23 @@ def test_results_are_kept_and_written_as_a_page(shelf, tmp_path, monkeypatch, ca
     from benchmarks import results
 
     manifest = json.loads((shelf / "manifest.json").read_text())
-    manifest["sr-x2"] |= {"validation_level": 2, "validation_photographs": 8, "code": "abc", "commands": ["train"]}
+    known = {"validation_strength": None, "validation_photographs": 8, "code": "abc", "commands": ["train"]}
+    manifest["sr-x2"] |= known
     (shelf / "manifest.json").write_text(json.dumps(manifest))
     (tmp_path / "sets" / "Set5").mkdir(parents=True)
     Image.fromarray(skimage.data.astronaut()[CROP]).save(tmp_path / "sets" / "Set5" / "a.png")
     monkeypatch.setattr(results, "PAGE", tmp_path / "results.md")
-    monkeypatch.setattr(results, "PUBLISHED", {("sr", "Set5"): {2: ("38.17", "EDSR 38.11"), 3: ("", "")}})
+    paper = {2: ("38.17", "EDSR 38.11"), 3: ("", "")}
+    monkeypatch.setattr(results, "PUBLISHED", {(f"sr-x{n}", "Set5"): {0: paper[n]} for n in paper})
     monkeypatch.setattr(results, "CROPS", ())
     assert results.main(["--data", "sets"]) == 0
     capsys.readouterr()
-    assert main(["evaluate", "--task", "sr", "--data", "sets/Set5", "--model", "sr-x2"]) == 0
+    assert main(["evaluate", "--task", "sr-x2", "--data", "sets/Set5", "--model", "sr-x2"]) == 0
     psnr, _, ssim = capsys.readouterr().out.splitlines()[-1].split()[1:]
     page = (tmp_path / "results.md").read_text()
-    assert f"{bundled.read_manifest()['sr-x2']['test']['Set5 2']['psnr']:.2f}" == psnr
+    assert f"{bundled.read_manifest()['sr-x2']['test']['Set5']['psnr']:.2f}" == psnr
     assert f"| {psnr} ({ssim}) | not measured | 38.17 | EDSR 38.11 |" in page
-    assert "| sr | 3 | Set5 |  | not measured | not measured |" in page
+    assert "| sr-x3 |  | Set5 |  | not measured | not measured |" in page
     monkeypatch.setattr(results, "evaluate", None)  # a second run has nothing to measure
     assert results.main(["--data", "sets"]) == 0
     assert results.main(["--data", "sets", "--self-ensemble", "Set14"]) == 0
@@ -97,19 +107,84 @@ def test_results_are_kept_and_written_as_a_page(shelf, tmp_path, monkeypatch, ca
 
 def test_each_entry_says_how_it_was_made():
     for name, entry in bundled.read_manifest().items():
-        assert bundled.bundled_path(name).stat().st_size < 5e6, name
-        assert entry["task"] in TASKS
+        assert bundled.preset_path(name).stat().st_size < 5e6, name
+        assert name in TASKS
         assert all(line.startswith("python training/train.py --task ") for line in entry["commands"])
+        words = [shlex.split(line) for line in entry["commands"]]
+        assert words[-1][words[-1].index("--task") + 1] == name
+        assert words[-1][words[-1].index("--run-dir") + 1] == f"runs/{entry['run']}"
         assert entry["code"] and entry["data"] and entry["hours"] > 0
         assert abs(entry["float16_loss"]) <= 0.01
         assert all(20 < result["psnr"] < 50 for result in entry["test"].values()) and entry["test"]
 
 
-@pytest.mark.parametrize("name", bundled.read_manifest())
+@pytest.mark.parametrize("name", bundled.list_presets())
+def test_each_holds_its_card(name):
+    with zipfile.ZipFile(bundled.preset_path(name)) as archive:
+        data = json.loads(archive.read("config.json"))["config"]["metadata"]
+    card, model = read_card(data, name), load_model(name)
+    assert card.to_dict() == data and card == card_of(model, name)
+    assert card.task == name and card.conditional == model.conditional
+    assert card.details["parameters"] == model.count_params()
+    assert card.details["multiply_adds"] == round(multiply_adds(model))
+    entry = bundled.read_manifest()[name]
+    assert card.details["code"] == entry["code"]
+    if entry["validation_strength"] is not None:
+        assert card.strengths[0] <= entry["validation_strength"] <= card.strengths[1]
+
+
+@pytest.mark.parametrize("name", bundled.list_presets())
 def test_each_restores_a_photograph_that_it_does_not_know(name):
-    task, model = get_task(bundled.read_manifest()[name]["task"]), load_model(name)
-    level = model.scale if task.name == "sr" else {"denoise": 50, "denoise-gray": 25, "jpeg": 10}.get(task.name, 0)
-    images = [("astronaut", task.clean(np.ascontiguousarray(skimage.data.astronaut()[CROP]), level))]
-    before = evaluate(images, task, level)["mean"]["psnr"]
-    after = evaluate(images, task, level, model_predictor(model, level / 255))["mean"]["psnr"]
+    restorer = Restorer.from_preset(name)
+    task, strength = restorer.task, {"denoise": 50, "denoise-gray": 25, "jpeg": 10}.get(name, 0)
+    images = [("astronaut", task.clean(np.ascontiguousarray(skimage.data.astronaut()[CROP])))]
+    before, after = (
+        mean_scores(image.scores for image in evaluate(images, task, strength, predict))["psnr"]
+        for predict in (None, restorer.predictor(strength))
+    )
     assert after > before + 0.5, (before, after)
+
+
+# === How a network came to be ===
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Make the folder of a finished run of an hour, without its networks' content."""
+
+    def make(name, **options):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps({"task": "demosaic", **options}))
+        for file, seconds in (("config.json", 1000), ("last.keras", 4600), ("best.keras", 4600)):
+            (folder / file).touch()
+            os.utime(folder / file, (seconds, seconds))
+        return folder
+
+    return make
+
+
+def test_the_history_of_a_run_that_starts_from_a_preset(make_run, shelf):
+    """The preset's own run is in the manifest; no command's words are taken for its name."""
+    entry = json.loads((shelf / "manifest.json").read_text())["sr-x2"]
+    entry |= {"run": "a run", "commands": ["train --run-dir 'runs/a run' --seed 7"], "hours": 2.5}
+    (shelf / "manifest.json").write_text(json.dumps({"sr-x2": entry}))
+    commands, hours = bundle.history(make_run("second", init="sr-x2"))
+    assert commands == [
+        *entry["commands"],
+        "python training/train.py --task demosaic --init 'runs/a run' --run-dir runs/second",
+    ]
+    assert hours == 3.5
+
+
+@pytest.mark.parametrize("file", ["", "/best.keras"])
+@pytest.mark.parametrize("first", ["first", "first.v2", "the first"])
+def test_the_history_of_a_run_that_starts_from_another(make_run, first, file):
+    folder = make_run(first)
+    commands, hours = bundle.history(make_run("second", init=f"{folder}{file}"))
+    quoted = shlex.quote(f"runs/{first}")
+    assert commands == [
+        f"python training/train.py --task demosaic --run-dir {quoted}",
+        f"python training/train.py --task demosaic --init {quoted} --run-dir runs/second",
+    ]
+    assert hours == 2

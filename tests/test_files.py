@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import signal
+import stat
 
 import pytest
 
@@ -24,7 +25,7 @@ def contents(folder):
 
 
 def test_leftovers_of_killed_processes_are_removed_and_nothing_else(tmp_path):
-    kept = [tmp_path / name for name in (".gitignore", ".a-0123456789abcdeX.json", "a-0123456789abcdef.json")]
+    kept = [tmp_path / name for name in (".gitignore", ".cache-0123456789abcdef.json", ".rnan-tf-notes")]
     for path in kept:
         path.write_bytes(b"")
     process = os.fork()
@@ -83,17 +84,31 @@ def test_data_that_does_not_reach_the_disk_is_an_error(tmp_path, monkeypatch):
     assert contents(tmp_path) == {}
 
 
-def test_a_folder_that_cannot_be_synced_is_no_error(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_folder_that_cannot_be_synced_is_no_error(tmp_path, monkeypatch, number):
     fsync = os.fsync
 
     def picky(descriptor):
-        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
-            raise OSError(errno.EINVAL, "Invalid argument")
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", picky)
     write_atomically(tmp_path / "a.bin", b"new")
     assert contents(tmp_path) == {"a.bin": b"new"}
+    with replacing(tmp_path / "folder") as temporary:
+        (temporary / "inner").mkdir(parents=True)
+        (temporary / "inner" / "a").write_bytes(b"new")
+    assert (tmp_path / "folder" / "inner" / "a").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
+def test_an_existing_file_keeps_its_permissions(tmp_path, mode):
+    path = tmp_path / "a.json"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    write_atomically(path, b"new")
+    assert stat.S_IMODE(path.stat().st_mode) == mode and path.read_bytes() == b"new"
 
 
 @pytest.mark.parametrize("path", ["missing/a.json", "file/a.json", "folder"])

@@ -12,26 +12,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rnan_tf.restoring.loading import load_model
 
+from rnan_tf import weights as bundled
+from rnan_tf.network.loading import load_model
 from rnan_tf.photos.photo import read_photo
-from rnan_tf.restoring import presets as bundled
+from rnan_tf.restoring.card import card_of
 from tests.helpers.version_0_1 import machine, serve
 from tests.training.test_recovery import DRIVER, final_state
 from training import bundle
 
 DATA = Path(__file__).parent / "data" / "version_0_1"
-ARGUMENTS = "--model rnan_lite --task denoise --level 0-75 --batch-size 2 --patch-size 16 --validate-every 3 --steps 12"
-# Model -> (input and --level, expected).
+ARGUMENTS = "--model rnan_lite --task denoise --sigma 0-75 --batch-size 2 --patch-size 16 --validate-every 3 --steps 12"
+# Model -> (input and --sigma, expected).
 NETWORKS = {
-    "run": ("denoise.png --level 25", "run.png"),
-    "run/last.keras": ("denoise.png --level 25", "run.png"),  # the stopped run's last network is its best
+    "run": ("denoise.png --sigma 25", "run.png"),
+    "run/last.keras": ("denoise.png --sigma 25", "run.png"),  # the stopped run's last network is its best
     "models/denoise-gray.keras": ("denoise-gray.png", "denoise-gray.png"),
     "models/sr-x2.keras": ("sr-x2.png", "sr-x2.png"),
 }
 EXPORTS = {
     f"models/{name}{suffix}": (arguments, f"{name}{suffix}.png")
-    for name, arguments in (("denoise", "denoise.png --level 25"), ("sr-x2", "sr-x2.png"))
+    for name, arguments in (("denoise", "denoise.png --sigma 25"), ("sr-x2", "sr-x2.png"))
     for suffix in ("-fp32.tflite", "-int8.tflite", ".onnx")
 }
 
@@ -85,12 +86,32 @@ def test_a_saved_model_serves_as_it_did(name, level, files, same_machine):
 
 
 def test_what_a_network_was_trained_for_is_read(files, rnan_tf):
+    names = ("run", "models/denoise-gray.keras", "models/sr-x2.keras")
     assert [
-        (model.metadata["task"], model.metadata["level"], model.metadata["steps"], model.conditional, model.scale)
-        for model in (load_model(files / name) for name in ("run", "models/denoise-gray.keras", "models/sr-x2.keras"))
-    ] == [("denoise", [0, 75], 6, True, 1), ("denoise-gray", [25, 25], 12, False, 1), ("sr", [2, 2], 3, False, 2)]
-    for name in ("run", "models/denoise-gray.keras", "models/sr-x2.keras"):
-        assert rnan_tf(f"info {files / name}")[0] == 0
+        (card.task, card.strength, card.strengths, card.details["steps"], card.conditional, card.scale)
+        for card in (card_of(load_model(files / name), name) for name in names)
+    ] == [
+        ("denoise", "sigma", (0, 75), 6, True, 1),
+        ("denoise-gray", "sigma", (25, 25), 12, False, 1),
+        ("sr-x2", None, None, 3, False, 2),
+    ]
+    for name in (*names, *EXPORTS):
+        code, out, errors = rnan_tf(f"info {files / name}")
+        assert (code, errors) == (0, []) and "level" not in "".join(out)
+        said = dict(line.split(maxsplit=1) for line in out)
+        assert said["task"] == ("sr-x2" if "sr-x2" in name else "denoise-gray" if "gray" in name else "denoise")
+        assert said.get("sigma") == {"sr-x2": None, "denoise-gray": "25", "denoise": "0-75"}[said["task"]]
+
+
+@pytest.mark.parametrize(("task", "arguments"), [("denoise", "denoise.png --sigma 25"), ("sr-x2", "sr-x2.png")])
+def test_a_saved_model_restores_as_it_did(task, arguments, files, rnan_tf, same_machine):
+    """It holds no card; the task is the user's to say."""
+    line = f"restore {DATA}/inputs/{arguments} -o restored.png --model {files / 'saved_models' / task}"
+    code, _, errors = rnan_tf(f"{line} --task {task}")
+    assert (code, errors) == (0, [])
+    assert_equal(read_photo("restored.png").pixels, f"{task}-saved_model.png", same_machine)
+    code, _, errors = rnan_tf(line)
+    assert code == 2 and len(errors) == 1 and "give --task" in errors[0]
 
 
 def values(hashes):
@@ -126,13 +147,14 @@ def test_the_run_is_bundled(run_dir, tmp_path, monkeypatch, capsys):
     assert bundle.main(["--run", str(run_dir)]) == 0
     capsys.readouterr()
     entry = bundled.read_manifest()["denoise"]
-    assert (entry["task"], entry["level"], entry["data"], entry["validation_level"]) == ("denoise", [0, 75], [], 50)
+    assert (entry["file"], entry["run"], entry["data"]) == ("denoise.keras", "run", [])
+    assert entry["validation_strength"] == 50
     assert entry["commands"] == [
-        "python training/train.py --task denoise --level 0-75 --model rnan_lite --steps 12 --batch-size 2 "
+        "python training/train.py --task denoise --sigma 0-75 --model rnan_lite --steps 12 --batch-size 2 "
         "--patch-size 16 --optimizer adam --learning-rate 0.001 --schedule cosine --loss l1 --clipnorm 1.0 "
         "--validate-every 3 --run-dir runs/run"  # to repeat it today, what were the defaults must be named
     ]
     assert entry["code"] == "2758090"
     best = json.loads((run_dir / "checkpoints" / "step-000000007" / "progress.json").read_text())["best"]
     assert entry["validation_psnr"] == pytest.approx(best, abs=0.01)
-    assert load_model("denoise").metadata["level"] == [0, 75]
+    assert card_of(load_model("denoise"), "denoise").strengths == (0, 75)

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
-from rnan_tf.restoring.loading import save_model
 
 from rnan_tf import RNAN, __version__
+from rnan_tf.network.loading import save_model
+from rnan_tf.restoring.card import ModelCard
+from rnan_tf.tasks.task import get_task
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +32,16 @@ def wheel(tmp_path_factory, request):
 def test_it_holds_the_library_alone(wheel, request):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     sources = request.config.rootpath / "rnan_tf"
-    expected = [*sources.rglob("*.py"), *sources.glob("weights/*")]
+    data = [sources / "py.typed", sources / "weights" / "manifest.json", *sources.glob("weights/*.keras")]
+    expected = [*sources.rglob("*.py"), *data]
     assert names == {f"rnan_tf/{path.relative_to(sources).as_posix()}" for path in expected}
 
 
 def test_it_restores_outside_the_checkout(wheel, tmp_path):
     installed = tmp_path / "installed"
     zipfile.ZipFile(wheel).extractall(installed)
-    save_model(RNAN(filters=8, num_blocks=2, metadata={"task": "demosaic"}), tmp_path / "model.keras")
+    card = ModelCard.of_task(get_task("demosaic"), (0, 0), conditional=False)
+    save_model(RNAN(filters=8, num_blocks=2, metadata=card.to_dict()), tmp_path / "model.keras")
     Image.fromarray(skimage.data.astronaut()[:33, :41, 1]).save(tmp_path / "bayer.png")
     code = "import rnan_tf, sys; assert rnan_tf.__file__.startswith(sys.argv[1]); from rnan_tf.cli import main; "
     code += "sys.exit(main(sys.argv[2:]))"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from rnan_tf.cli.options import Parser
+from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, JobError, command
 from rnan_tf.quiet import import_tensorflow
 

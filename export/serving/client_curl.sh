@@ -12,6 +12,7 @@ fail() {
 [ $# -ge 2 ] || fail "usage: client_curl.sh PHOTO OUT.png [URL] [LEVEL]" 2
 photo=$1 output=$2 url=${3:-http://localhost:8501/v1/models/rnan} level=${4:-}
 [ -r "$photo" ] || fail "$photo: cannot be read" 2
+[ ! "$photo" -ef "$output" ] || fail "$output: is the photograph itself; give another name" 2
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import os
 import re
 import sys
 import time
@@ -32,12 +33,14 @@ class Client:
         server: host:port of the gRPC API.
         name: of the served model.
         timeout: seconds for a request, its retries included.
+        tls: encrypt the connection.
+        ca: PEM certificates that the server's must descend from; None for the public authorities that gRPC knows.
 
     Raises:
         InputError: the packages of the extra `[serving]` are missing.
     """
 
-    def __init__(self, server: str, name: str, timeout: float):
+    def __init__(self, server: str, name: str, timeout: float, tls: bool = False, ca: bytes | None = None):
         tf = import_tensorflow()
         try:
             import grpc
@@ -47,7 +50,10 @@ class Client:
         self._tf, self._grpc = tf, grpc
         self._metadata, self._predict = get_model_metadata_pb2, predict_pb2
         self.server, self.name, self.timeout = server, name, timeout
-        self._channel = grpc.insecure_channel(server, OPTIONS)
+        if tls:
+            self._channel = grpc.secure_channel(server, grpc.ssl_channel_credentials(ca), OPTIONS)
+        else:
+            self._channel = grpc.insecure_channel(server, OPTIONS)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def __enter__(self):
@@ -138,6 +144,13 @@ def restore_photo(client: Client, photo: Photo, level: float | None) -> Photo:
     return replace(photo, pixels=restored, alpha=alpha)
 
 
+def _read_ca(path: str | None) -> bytes | None:
+    try:
+        return path and Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
 @command
 def main(argv: list[str] | None = None) -> int:
     """Read the command line, restore the photograph, write it."""
@@ -152,10 +165,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--name", default="rnan", help="of the served model")
     parser.add_argument("--level", type=float, help="noise sigma (0-255 scale), for a conditional model")
     parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="for the whole request")
+    parser.add_argument("--tls", action="store_true", help="encrypt the connection")
+    parser.add_argument("--ca", metavar="FILE", help="with --tls: PEM certificates to trust, not the public ones")
     args = parser.parse_args(argv)
+    if args.ca and not args.tls:
+        raise InputError("--ca is for an encrypted connection; give --tls too")
     photo = read_photo(args.photo)
     check_writable(args.output, photo)
-    with Client(args.server, args.name, args.timeout) as client:
+    if os.path.exists(args.output) and os.path.samefile(args.photo, args.output):
+        raise InputError(f"{args.output}: is the photograph itself; give another name")
+    with Client(args.server, args.name, args.timeout, args.tls, _read_ca(args.ca)) as client:
         write_photo(args.output, restore_photo(client, photo, args.level))
     return 0
 

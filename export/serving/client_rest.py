@@ -6,6 +6,7 @@ or JPEG file; what comes back is a PNG file. The EXIF data, which says which sid
 
 import argparse
 import base64
+import concurrent.futures
 import contextlib
 import http.client
 import json
@@ -13,6 +14,7 @@ import os
 import re
 import struct
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +23,8 @@ from pathlib import Path
 
 ATTEMPTS = 5
 FIRST_WAIT = 0.5  # seconds; doubled after each attempt
+LARGEST_ANSWER = 512 * 2**20  # bytes: more than 100 Mpixel take as base64 of a PNG file
+LARGEST_REASON = 2**20  # bytes of an error's body
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -39,40 +43,48 @@ def restore(file: bytes, url: str, level: float | None = None, timeout: float = 
         file: a PNG or JPEG file, gray or RGB.
         url: of the model, http://HOST:PORT/v1/models/NAME.
         level: noise sigma on the 0-255 scale, for a conditional model.
-        timeout: seconds for the request, its retries included.
+        timeout: seconds for the whole request, its retries included.
 
     Returns:
         A PNG file.
 
     Raises:
-        RequestError: the server cannot be reached, refuses the image or fails.
+        RequestError: the server cannot be reached, refuses the image, fails, or answers with something else.
     """
     image = {"b64": base64.b64encode(file).decode()}
     instance = image if level is None else {"image_bytes": image, "level": level}
     body = json.dumps({"signature_name": "serve_bytes", "instances": [instance]}).encode()
     answer = _post(f"{url}:predict", body, time.monotonic() + timeout)
     try:
-        return base64.b64decode(json.loads(answer)["predictions"][0]["b64"], validate=True)
-    except (ValueError, LookupError, TypeError) as error:
+        png = base64.b64decode(json.loads(answer)["predictions"][0]["b64"], validate=True)
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise RequestError(f"{url}: the answer is not a prediction of an exported RNAN") from error
+    if not png.startswith(PNG_SIGNATURE) or png[-8:-4] != b"IEND":
+        raise RequestError(f"{url}: the answer is not a whole PNG file")
+    return png
 
 
 def _post(url, body, deadline):
-    """Post JSON, again with growing pauses as long as the server is starting or has a full queue."""
+    """Post JSON, again with growing pauses as long as the server is starting or has a full queue.
+
+    A request that the server did not survive is not sent again.
+    """
     for attempt in range(ATTEMPTS):
         request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        seconds = max(deadline - time.monotonic(), 0.001)
+        again, code = False, 1
         try:
-            with urllib.request.urlopen(request, timeout=max(deadline - time.monotonic(), 0.001)) as response:
-                return response.read()
-        except urllib.error.HTTPError as error:
-            again, code = error.code == 503, 2 if error.code in (400, 404) else 1
-            message = f"{url}: HTTP {error.code}: {_reason(error)}"
-        except urllib.error.URLError as error:
-            again, code, message = isinstance(error.reason, ConnectionError), 1, f"{url}: {error.reason}"
+            status, answer = _in_time(seconds, lambda request=request, seconds=seconds: _exchange(request, seconds))
+            if status == 200:
+                return answer
+            again, code = status == 503, 2 if status in (400, 404) else 1
+            message = f"{url}: HTTP {status}: {_reason(answer)}"
         except TimeoutError:
-            again, code, message = False, 1, f"{url}: no answer in time; give a larger --timeout"
+            message = f"{url}: no answer in time; give a larger --timeout"
+        except urllib.error.URLError as error:
+            again, message = isinstance(error.reason, ConnectionRefusedError), f"{url}: {error.reason}"
         except (OSError, ValueError, http.client.HTTPException) as error:
-            again, code, message = isinstance(error, ConnectionError), 1, f"{url}: {error}"
+            message = f"{url}: {str(error) or type(error).__name__}"
         pause = FIRST_WAIT * 2**attempt
         if not again or attempt == ATTEMPTS - 1 or time.monotonic() + pause > deadline:
             break
@@ -80,13 +92,43 @@ def _post(url, body, deadline):
     raise RequestError(message, code)
 
 
-def _reason(error):
+def _in_time(seconds, call):
+    """Return what a call returns or raise `TimeoutError`: urllib's own timeout is for each read, not for the whole."""
+    future = concurrent.futures.Future()
+
+    def work():
+        try:
+            future.set_result(call())
+        except Exception as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return future.result(seconds)
+
+
+def _exchange(request, timeout):
+    """Return the status and the body of the answer."""
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            answer = response.read(LARGEST_ANSWER + 1)
+            if len(answer) > LARGEST_ANSWER:
+                raise RequestError(f"{request.full_url}: the answer has more than {LARGEST_ANSWER} bytes")
+            if response.length:  # read(limit) does not tell by itself
+                raise http.client.IncompleteRead(answer, response.length)
+            return response.status, answer
+    except urllib.error.HTTPError as error:
+        with error, contextlib.suppress(OSError, http.client.HTTPException):
+            return error.code, error.read(LARGEST_REASON) or error.reason.encode()
+        return error.code, error.reason.encode()
+
+
+def _reason(answer):
     """Cut the line that matters out of the server's {"error": ...}."""
-    text = error.read().decode("utf-8", "replace")
-    with contextlib.suppress(ValueError, LookupError, TypeError):
+    text = answer.decode("utf-8", "replace")
+    with contextlib.suppress(ValueError, LookupError, TypeError, RecursionError):
         text = str(json.loads(text)["error"])
     failed = re.search(r"assertion failed: \[(.*?)\] \[(.*?)\]", text)
-    return " ".join(failed.groups()) if failed else text[:500] or error.reason
+    return " ".join(failed.groups()) if failed else text[:500]
 
 
 # === EXIF ===
@@ -147,6 +189,8 @@ def run(argv: list[str] | None) -> None:
         file = Path(args.photo).read_bytes()
     except OSError as error:
         raise RequestError(f"{args.photo}: cannot be read ({error.strerror})", 2) from error
+    if os.path.exists(output) and os.path.samefile(args.photo, output):
+        raise RequestError(f"{output}: is the photograph itself; give another name", 2)
     url = f"{args.server.rstrip('/')}/v1/models/{args.name}"
     restored = add_exif(restore(file, url, args.level, args.timeout), find_exif(file))
     temporary = output.with_name(f".{output.name}.part")

@@ -60,7 +60,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--fast", action="store_true", help="the preset's int8 network: several times faster, a little worse"
     )
-    add_task(parser, "what to restore; default: what the model was trained for")
+    add_task(parser, "what to restore (what the model was trained for)")
     add_strengths(parser, "the noise's, 0-255 scale; default: auto, estimated", "of the JPEG file, 1-100 (10)")
     parser.add_argument(
         "--cfa", type=str.upper, choices=CFA_PATTERNS, help="a mosaic's colours at (0,0) (0,1) (1,0) (1,1) (GRBG)"
@@ -84,7 +84,7 @@ def _asked_strengths(args, restorer):
 
 def _restore(restorer, file, target, options):
     photo = read_photo(file)
-    check_writable(target, photo)
+    check_writable(target, photo, restorer.card.scale)
     name = restorer.card.strength
     if restorer.estimates and name not in options:
         options = {**options, name: restorer.strength_for(photo.pixels)}

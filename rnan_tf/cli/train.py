@@ -1,9 +1,11 @@
 """Train RNAN: `python training/train.py --task demosaic`. Run again with the same --run-dir, it continues."""
 
+import argparse
 import contextlib
 import dataclasses
 import io
 import sys
+import typing
 from pathlib import Path
 
 import tensorflow as tf
@@ -13,15 +15,31 @@ from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import command
 from rnan_tf.extras import check_extra
 from rnan_tf.tasks.task import get_task
-from rnan_tf.training.config import TrainConfig, default_model
+from rnan_tf.training.config import TrainConfig, default_model, read_config
 from rnan_tf.training.run import Run
 from rnan_tf.training.strategy import STRATEGIES, Placement, is_chief, make_strategy, naming_lost_workers
+
+
+class Asked(typing.NamedTuple):
+    """What a command line of `rnan-tf train` asks for.
+
+    Attributes:
+        config: the configuration, of which much may be left open.
+        placement: where to train.
+        run_dir: the run's folder, None for the default.
+        data_changed: go on with other photographs than the run began with.
+    """
+
+    config: TrainConfig
+    placement: Placement
+    run_dir: Path | None
+    data_changed: bool
 
 
 @command
 def main(argv: list[str] | None = None) -> int:
     """Read the command line, train, and print the closing table."""
-    asked, placement, run_dir = parse_arguments(argv)
+    asked, placement, run_dir, data_changed = parse_arguments(argv)
     check_extra("train")  # the curves are drawn only at the first validation
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
     run_dir = run_dir or Path("runs") / f"{asked.task}-{asked.model or default_model(get_task(asked.task), has_gpu)}"
@@ -32,45 +50,52 @@ def main(argv: list[str] | None = None) -> int:
     with only_chief, naming_lost_workers(strategy):
         found = "a GPU is visible" if has_gpu else "no GPU is visible; --model rnan overrules"
         print(f"model {config.model} ({'asked for' if asked.model else found})", flush=True)
-        run = Run(config, run_dir, strategy, placement.data_service)
-        if stopped := run.train():
-            print(f"stopped at step {run.progress.step} of {config.steps}; run the same command again to go on")
-            return 128 + stopped  # as shells do
-        if chief:
-            print(run.closing_table())
-            print(f"model:   {run.run_dir / 'best.keras'}\npicture: {run.run_dir / 'panel.png'}")
+        with Run.open(config, run_dir, strategy, placement.data_service, data_changed) as run:
+            if stopped := run.train():
+                print(f"stopped at step {run.progress.step} of {config.steps}; run the same command again to go on")
+                return 128 + stopped  # as shells do
+            if chief:
+                print(run.closing_table())
+                print(f"model:   {run.folder / 'best.keras'}\npicture: {run.folder / 'panel.png'}")
     return 0
 
 
-def parse_arguments(argv: list[str] | None) -> tuple[TrainConfig, Placement, Path | None]:
-    """Read the command line of `rnan-tf train`.
+def parse_arguments(argv: list[str] | None) -> Asked:
+    """Read the command line of `rnan-tf train`, and the recipe that it names.
 
     Args:
         argv: arguments, None for the process's own.
 
     Returns:
-        (configuration as given, where to train, run folder as given).
+        What it asks for.
 
     Raises:
-        InputError: an argument is unknown or not of its kind.
+        InputError: an argument is unknown or not of its kind, or the recipe cannot be read.
     """
     parser = Parser(prog="rnan-tf train", description="Train RNAN; run again to continue.")
+    parser.add_argument(
+        "--recipe", type=Path, metavar="FILE", help="a run's config.json or such a file; other options overrule it"
+    )
     for option in dataclasses.fields(TrainConfig):
-        settings = dict(option.metadata)
+        # Only what is given is stored: the rest is the recipe's, or the default.
+        settings = {**option.metadata, "default": argparse.SUPPRESS}
         if "help" not in settings:
             continue  # in files only
         if option.name == "task":
-            add_task(parser, f"{settings['help']} ({option.default})", default=option.default)
+            add_task(parser, f"{settings.pop('help')} ({option.default})", default=argparse.SUPPRESS)
             continue
         if option.type in (int, float, int | None, float | None):
             settings["type"] = float if "float" in str(option.type) else int
         if option.type is bool:
-            settings["action"] = "store_true"
+            settings["action"] = argparse.BooleanOptionalAction
         elif option.default not in (None, ()):
             settings["help"] += f" ({option.default})"
-        parser.add_argument(f"--{option.name.replace('_', '-')}", default=option.default, **settings)
+        parser.add_argument(f"--{option.name.replace('_', '-')}", **settings)
     add_old_level(parser)
     parser.add_argument("--run-dir", type=Path, help="folder for all results (runs/TASK-MODEL)")
+    parser.add_argument(
+        "--data-changed", choices=("ok",), help="go on with other photographs than the run began with, its split kept"
+    )
     where = parser.add_argument_group("where it runs")
     where.add_argument(
         "--strategy",
@@ -82,7 +107,10 @@ def parse_arguments(argv: list[str] | None) -> tuple[TrainConfig, Placement, Pat
     where.add_argument(
         "--data-service", metavar="ADDRESS", help="degrade on training/data_workers.py's machines: grpc://host:port"
     )
-    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(parser.parse_args(argv)).items()}
-    run_dir = arguments.pop("run_dir")
-    placement = Placement(*(arguments.pop(field.name) for field in dataclasses.fields(Placement)))
-    return TrainConfig(**arguments), placement, run_dir
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(parser.parse_args(argv)).items()}
+    run_dir, recipe, data_changed = (given.pop(name) for name in ("run_dir", "recipe", "data_changed"))
+    placement = Placement(*(given.pop(field.name) for field in dataclasses.fields(Placement)))
+    config = read_config(recipe) if recipe else TrainConfig()
+    if given.get("task", config.task) != config.task:  # its strength and chroma are not another task's
+        config = dataclasses.replace(config, sigma=None, quality=None, subsampling=())
+    return Asked(dataclasses.replace(config, **given), placement, run_dir, data_changed is not None)

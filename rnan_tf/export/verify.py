@@ -122,7 +122,7 @@ class _Restored:
 
 
 def _restore_all(predictors, files, task, strength, tile):
-    tiling, images = Tiling(tile, fixed=True), []
+    tiling, images = Tiling(tile, min(Tiling.overlap, tile // 8 * 4), fixed=True), []
     for index, file in enumerate(tqdm(files, unit="image", leave=False, disable=None)):
         clean = read_clean(file, task)
         degraded = task.degrade(clean, (0, index), strength)

@@ -191,8 +191,9 @@ def _over_chunks(step, carry, rows, outputs_like, chunk_size):
 
 
 def _over_chunks_unrolled(step, carry, rows, chunk_size):
-    outputs = []
-    for start in range(0, rows[0].shape[1], chunk_size):
-        carry, new = step(carry, tuple(x[:, start : start + chunk_size] for x in rows))
+    outputs, n = [], rows[0].shape[1]
+    for start in range(0, n, chunk_size):
+        stop = min(start + chunk_size, n)  # LiteRT's GPU delegate refuses slices that end beyond their tensor
+        carry, new = step(carry, tuple(x[:, start:stop] for x in rows))
         outputs.append(new)
     return carry, tuple(ops.concatenate(chunks, axis=1) for chunks in zip(*outputs, strict=True))

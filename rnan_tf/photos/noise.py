@@ -5,6 +5,9 @@ import warnings
 
 import numpy as np
 
+# Wavelets across fewer pixels than this see their own continuation of the image; those along its longer side do not.
+_THIN = 6
+
 
 def estimate_noise(pixels: np.ndarray) -> float:
     """Estimate the standard deviation of a photograph's Gaussian noise from its finest wavelet coefficients.
@@ -22,7 +25,10 @@ def estimate_noise(pixels: np.ndarray) -> float:
     from skimage.restoration import estimate_sigma  # here, as it takes most of a second
 
     image = pixels.astype(np.float32) * (255 / np.iinfo(pixels.dtype).max)
+    height, width, channels = image.shape
+    if min(height, width) < _THIN:
+        image = (image if height <= width else image.swapaxes(0, 1)).reshape(-1, channels)  # one long row
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a column of pixels is taken for a colour image
+        warnings.simplefilter("ignore")  # a few pixels are taken for a colour image
         sigma = float(estimate_sigma(image, channel_axis=-1, average_sigmas=True))
     return sigma if math.isfinite(sigma) else 0.0  # of an image with a single colour there is no coefficient

@@ -1,6 +1,7 @@
 """Read and write photographs: 8 and 16 bit, gray and RGB, alpha, EXIF orientation, ICC profiles."""
 
 import glob
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ EXTENSIONS = {
     ".bmp": "BMP",
     ".webp": "WEBP",
 }
+_LARGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # of libjpeg and of the WebP format
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +47,7 @@ class Photo:
     icc_profile: bytes | None
     format: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         pixels, alpha = self.pixels, self.alpha
         if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3) or pixels.size == 0:
             raise InputError(f"pixels must have shape (H, W, 1) or (H, W, 3). Received: shape {pixels.shape}")
@@ -60,7 +62,7 @@ class Photo:
 # === Reading ===
 
 
-def read_photo(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Photo:
+def read_photo(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Photo:
     """Read a still PNG, JPEG, TIFF, BMP or WebP image; its content, not its name, tells the format.
 
     Args:
@@ -110,8 +112,13 @@ def _read_bytes(path: Path) -> bytes:
 # === Writing ===
 
 
-def check_writable(path: str | os.PathLike, photo: Photo) -> None:
-    """Check, before a long computation, that the format of `path` can hold the bit depth and alpha of `photo`.
+def check_writable(path: str | os.PathLike[str], photo: Photo, scale: int = 1) -> None:
+    """Check, before a long computation, that the format of `path` can hold `photo`.
+
+    Args:
+        path: the file to write; its extension tells the format.
+        photo: the image, whose bit depth and alpha are kept.
+        scale: how many times larger than `photo`, on each side, the image to write is.
 
     Raises:
         ImageError: it cannot; the message names a format that can.
@@ -124,9 +131,16 @@ def check_writable(path: str | os.PathLike, photo: Photo) -> None:
         raise ImageError(f"{path}: {file_format} holds 8 bits per channel, the image has 16; write a .png or .tif file")
     if photo.alpha is not None and file_format in ("JPEG", "BMP"):
         raise ImageError(f"{path}: {file_format} cannot hold the image's transparency; write a .png or .tif file")
+    height, width = (side * scale for side in photo.pixels.shape[:2])
+    limit = _LARGEST_SIDE.get(file_format, math.inf)
+    if max(height, width) > limit:
+        raise ImageError(
+            f"{path}: {file_format} holds {limit} pixels a side, the image has {width} x {height}; "
+            "write a .png or .tif file"
+        )
 
 
-def write_photo(path: str | os.PathLike, photo: Photo) -> None:
+def write_photo(path: str | os.PathLike[str], photo: Photo) -> None:
     """Write an image in its own bit depth, in the format of the path's extension.
 
     PNG, TIFF, BMP and WebP are lossless, JPEG has quality 95 without chroma subsampling. A reader of `path` sees the
@@ -146,7 +160,7 @@ def write_photo(path: str | os.PathLike, photo: Photo) -> None:
         array = np.concatenate([array, photo.alpha[..., None]], axis=-1)
     try:
         data = encode(array, EXTENSIONS[path.suffix.lower()], photo.icc_profile)
-    except (OSError, ValueError) as error:  # JPEG and WebP have a largest width and height
+    except (OSError, RuntimeError, ValueError) as error:  # every format has a largest width and height
         raise ImageError(f"{path}: cannot be encoded ({error}); write a .png or .tif file") from error
     try:
         write_atomically(path, data)
@@ -157,7 +171,7 @@ def write_photo(path: str | os.PathLike, photo: Photo) -> None:
 # === Finding ===
 
 
-def list_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
+def list_images(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Expand files, folders and glob patterns to image files, in the order given, each file once.
 
     Args:
@@ -175,11 +189,11 @@ def list_images(paths: Iterable[str | os.PathLike]) -> list[Path]:
 def _expand(path: str) -> list[Path]:
     try:
         if os.path.isdir(path):
-            candidates = Path(path).iterdir()
+            candidates = list(Path(path).iterdir())
         elif os.path.exists(path):
             return [Path(path)]
         elif any(character in path for character in "*?["):
-            candidates = map(Path, glob.glob(path, recursive=True))
+            candidates = list(map(Path, glob.glob(path, recursive=True)))
         else:
             raise ImageError(f"{path}: no such file or folder; check the path")
         images = sorted(file for file in candidates if file.suffix.lower() in EXTENSIONS and file.is_file())

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rnan_tf.errors import InputError
+from rnan_tf.errors import InputError, JobError
 
 
 def peak(dtype: np.dtype) -> int:
@@ -25,14 +25,15 @@ def from_float(image: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
         dtype: uint8 or uint16.
 
     Raises:
-        InputError: another dtype, or NaN in the image.
+        InputError: another dtype.
+        JobError: a value is not finite.
     """
     dtype = np.dtype(dtype)
     top = np.float32(peak(dtype))
     image = np.asarray(image, np.float32)
-    if np.isnan(image).any():
-        raise InputError("The image has NaN values; the model or its weights are broken")
-    return np.rint(np.clip(image, 0, 1) * top).astype(dtype)
+    if not np.isfinite(image).all():
+        raise JobError("the result has values that are not finite; the model or its weights are broken")
+    return np.asarray(np.rint(np.clip(image, 0, 1) * top), dtype)
 
 
 def rgb_to_ycbcr(rgb: np.ndarray) -> np.ndarray:
@@ -73,4 +74,4 @@ def rgb_to_gray_8bit(pixels: np.ndarray) -> np.ndarray:
         raise InputError(f"pixels must be uint8 RGB. Received: shape {pixels.shape}, {pixels.dtype}")
     # MATLAB's weights in full; the usual four digits (0.2989 0.5870 0.1140) differ by a level on 0.4 % of pixels.
     weights = np.array([[0.298936021293775], [0.587043074451121], [0.114020904255103]])
-    return np.floor(pixels @ weights + 0.5).astype(np.uint8)
+    return np.asarray(np.floor(pixels @ weights + 0.5), np.uint8)

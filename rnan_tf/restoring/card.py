@@ -1,6 +1,5 @@
 """What is known about a trained network, the same for every kind of file."""
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -80,16 +79,20 @@ class ModelCard:
         trained = data.get("task") or task
         if not trained:
             raise InputError("does not say its task; give `task`")
-        if not isinstance(trained, str) or (task and trained != task):
+        if not isinstance(trained, str):
+            raise InputError(f"its task {trained!r} is not a name; export it again")
+        if task and trained != task:
             raise InputError(f"trained for task {trained}, not {task}; give a model of that task")
         found = get_task(trained)
         for name, ours in (("scale", found.scale), ("channels", found.channels)):
             if data.get(name) != ours:
                 raise InputError(f"its {name} is {data.get(name)!r}, but task {trained} needs {ours}")
-        if not isinstance(data.get("conditional"), bool) or not isinstance(data.get("details", {}), dict):
+        if not isinstance(data.get("conditional"), bool):
             raise InputError("does not say whether it is told the strength; export it again")
+        if not isinstance(data.get("details", {}), dict):
+            raise InputError(f"its details {data['details']!r} have no names; export it again")
         for name in ("tile", "overlap"):
-            if not isinstance(data.get(name), (int, type(None))):
+            if not isinstance(data.get(name), int | None):
                 raise InputError(f"its {name} {data[name]!r} is not a number of pixels; export it again")
         known = {name: data[name] for name in ("tile", "overlap", "details") if name in data}
         return cls.of_task(found, _read_strengths(data.get("strengths"), found), data["conditional"], **known)
@@ -100,14 +103,12 @@ def _read_strengths(strengths: Any, task: Task) -> tuple[float, float]:
         return 0, 0
     if strengths is None:
         return task.strength.limits
-    strengths = strengths if isinstance(strengths, (list, tuple)) else [strengths]
-    try:
-        low, high = float(strengths[0]), float(strengths[-1])
-    except (TypeError, ValueError, IndexError):
-        low = high = math.nan
-    if not task.strength.limits[0] <= low <= high <= task.strength.limits[1]:
-        raise InputError(f"its recorded {task.strength.name} {strengths!r} is not a number or a range")
-    return low, high
+    values = strengths if isinstance(strengths, (list, tuple)) else [strengths]
+    low, high = task.strength.limits
+    are_numbers = all(isinstance(value, (int, float)) for value in values)
+    if not are_numbers or len(values) not in (1, 2) or not low <= values[0] <= values[-1] <= high:
+        raise InputError(f"its recorded {task.strength.name} {strengths!r} is not a number or a range; export it again")
+    return float(values[0]), float(values[-1])
 
 
 def _from_version_0_1(data: dict[str, Any]) -> dict[str, Any]:

@@ -236,7 +236,7 @@ def restore(
     restorer = Restorer.from_preset(model, task, fast)
     given = _as_photo(photo)
     if target is not None:
-        check_writable(target, given)  # before the long computation
+        check_writable(target, given, restorer.card.scale)  # before the long computation
     restored = restorer(photo if isinstance(photo, np.ndarray) else given, **options)
     if target is not None:
         write_photo(target, _as_photo(restored))

@@ -73,7 +73,7 @@ def self_ensemble(predict: Predictor, is_mosaic: bool = False) -> Predictor:
     """
 
     def predict_all(batch: np.ndarray) -> np.ndarray:
-        total = np.zeros(())
+        total = np.zeros((), np.float32)  # of the tiles' type: float64 would round other pixels otherwise
         for flip_y, flip_x, transpose in np.ndindex(2, 2, 2):
             # A flip of an even size moves the mosaic by one; an odd one keeps it.
             shift_y = is_mosaic and flip_y and batch.shape[1] % 2 == 0

@@ -132,7 +132,7 @@ class ProgressBar(keras.callbacks.Callback):
 class StopOnSignal(keras.callbacks.Callback):
     """End the fit after the running step on the first Ctrl-C or SIGTERM; a second one ends the process as usual.
 
-    A signal to one worker of a cluster stops all of them after the same step.
+    A signal to one worker of a cluster stops all of them after the same step. One of these serves all fits of a run.
 
     Args:
         strategy: the run's.
@@ -150,10 +150,15 @@ class StopOnSignal(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self._restore()
+        if self.strategy.cluster_resolver is None and self.signalled:  # since it was last looked for
+            self.stopped = self.signalled
 
     def on_train_batch_end(self, batch, logs=None):
         if number := max(everyones(self.strategy, self.signalled)):
             self.stopped, self.model.stop_training = number, True
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.on_train_batch_end(None)  # a validation takes long, and may be the last thing that a fit does
 
     def _stop(self, number, frame):
         self.signalled = number

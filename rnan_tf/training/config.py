@@ -1,10 +1,13 @@
-"""The configuration of a training run: typed, from the command line, kept in the run folder."""
+"""The configuration of a training run: typed, from the command line or a recipe, kept in the run folder."""
 
 import dataclasses
 import json
 import math
+import types
+import typing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rnan_tf.errors import InputError, first_line
 from rnan_tf.files import write_atomically
@@ -62,7 +65,7 @@ class TrainConfig:
     seed: int = _option(0, "of the first weights, the patches and the noise")
     init: str | None = _option(None, "start from this model's weights: a .keras file, a run folder or a preset")
     # In files only: constructor arguments of RNAN that differ from the model size's.
-    network: dict = field(default_factory=dict)
+    network: dict[str, Any] = field(default_factory=dict)
 
     def resolved(self, has_gpu: bool, run_dir: Path | None = None) -> "TrainConfig":
         """Fill in what the user left open.
@@ -114,6 +117,10 @@ class TrainConfig:
             raise InputError(f"`learning_rate` must be above 0; got {self.learning_rate}")
         if not 0 <= self.clipnorm < math.inf:
             raise InputError(f"`clipnorm` must be at least 0, which does not clip; got {self.clipnorm}")
+        if self.warmup_steps < 0:
+            raise InputError(f"`warmup_steps` must be at least 0; got {self.warmup_steps}")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"`seed` must be from 0 to {2**32 - 1}; got {self.seed}")
         if self.val_data and not self.data:
             raise InputError("`val_data` needs `data`")
         if self.skip_subsampled and get_task(self.task).channels != 3:
@@ -129,26 +136,34 @@ class TrainConfig:
     def _as_json(self):
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
-    def write(self, run_dir: Path, started: bool) -> None:
-        """Write `config.json`, or check that the folder's own says the same.
+    def write(self, run_dir: Path) -> None:
+        """Write `config.json`.
+
+        Raises:
+            JobError: it cannot be written.
+        """
+        write_atomically(run_dir / "config.json", json.dumps(self._as_json(), indent=2).encode())
+
+    def check_same(self, run_dir: Path, same_photographs: bool = False) -> None:
+        """Check that the `config.json` of a run says the same.
 
         Args:
             run_dir: the run's folder.
-            started: whether it has results; without, a run may still take another configuration.
+            same_photographs: whether the photographs are known to be the same, under whatever names.
 
         Raises:
-            InputError: the folder holds a run of another configuration.
+            InputError: it is another configuration, or cannot be read.
         """
-        path, ours = run_dir / "config.json", self._as_json()
-        if not path.exists() or not started:
-            write_atomically(path, json.dumps(ours, indent=2).encode())
-            return
+        ours = self._as_json()
         try:
-            theirs = _upgraded(json.loads(path.read_text()))
-        except (ValueError, OSError, AttributeError) as error:
-            raise InputError(f"{path}: not a readable configuration ({error}); give another `run_dir`") from error
+            theirs = read_config(run_dir / "config.json")._as_json()
+        except InputError as error:
+            raise InputError(f"{error}; give another `run_dir`") from error
+        renamed = ("data", "val_data") if same_photographs and bool(theirs["data"]) == bool(ours["data"]) else ()
         differing = [
-            f"{key} {theirs.get(key)!r} there, {ours[key]!r} now" for key in ours if theirs.get(key) != ours[key]
+            f"{key} {theirs[key]!r} there, {ours[key]!r} now"
+            for key in ours
+            if theirs[key] != ours[key] and key not in renamed
         ]
         if differing:
             raise InputError(
@@ -163,19 +178,66 @@ def default_model(task: Task, has_gpu: bool) -> str:
 
 
 def read_config(path: Path) -> TrainConfig:
-    """Read a configuration: a run's `config.json`, or a recipe.
+    """Read a configuration: a run's `config.json`, or a recipe. What is left out is left open.
 
     Args:
-        path: the file.
+        path: the file. What it tells about itself under "about" is for readers.
 
     Raises:
         InputError: it is not there or not a configuration.
     """
     try:
-        data = _upgraded(json.loads(path.read_text()))
-        return TrainConfig(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a readable configuration ({first_line(error)})") from error
+    try:
+        return _from_json(data)
+    except InputError as error:
+        raise InputError(f"{path}: not a configuration of a training: {error}") from error
+
+
+def is_config(path: Path) -> bool:
+    """Return whether a file is the configuration of a run, of this version or another."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and {"task", "model", "batch_size", "patch_size", "validate_every"} <= data.keys()
+
+
+def _from_json(data):
+    if not isinstance(data, dict):
+        raise InputError(f"it must be an object with the options' names, not {json.dumps(data)[:40]}")
+    data = _upgraded({key: value for key, value in data.items() if key != "about"})
+    options = {option.name: option for option in dataclasses.fields(TrainConfig)}
+    hints = typing.get_type_hints(TrainConfig)
+    for name, value in data.items():
+        if name not in options:
+            raise InputError(f"unknown option {name!r}; the options are {', '.join(options)}")
+        if not _fits(value, hints[name]):
+            raise InputError(f"`{name}` must be {_words(hints[name])}; got {json.dumps(value)[:40]}")
+        choices = options[name].metadata.get("choices")
+        for each in value if isinstance(value, list) else [value]:
+            if choices and each is not None and each not in choices:
+                raise InputError(f"`{name}` must be one of {', '.join(choices)}; got {each!r}")
+    return TrainConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+
+
+def _fits(value, hint):
+    if isinstance(hint, types.UnionType):
+        return any(_fits(value, kind) for kind in typing.get_args(hint))
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else (int, float)) and not isinstance(value, bool)
+    if hint == tuple[str, ...]:
+        return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return isinstance(value, typing.get_origin(hint) or hint)
+
+
+def _words(hint):
+    kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+    if isinstance(hint, types.UnionType):
+        return " or ".join(map(_words, typing.get_args(hint)))
+    return kinds.get(hint) or ("a list of texts" if hint == tuple[str, ...] else "an object")
 
 
 # === Runs of version 0.1, and those that are older than an option ===
@@ -185,18 +247,22 @@ OLDER_RUNS = {"optimizer": "adam"}
 
 def _upgraded(data):
     """Version 0.1 had the task `sr`, whose level was the scale, and `level` for every strength."""
-    older = OLDER_RUNS if "level" in data else {}
-    data = {**TrainConfig()._as_json(), **older, **data}
-    level = data.pop("level", None)
-    if data["task"] == "sr":
-        data |= {"task": f"sr-x{level or 2}", "model": {"rnan_lite": "rnan_lite_sr"}.get(data["model"], data["model"])}
+    if "level" not in data:
+        return data
+    data = {**OLDER_RUNS, **data}
+    level = data.pop("level")
+    if data.get("task") == "sr":
+        model = data.get("model")
+        data |= {"task": f"sr-x{level or 2}", "model": "rnan_lite_sr" if model == "rnan_lite" else model}
     elif level is not None:
-        data[get_task(data["task"]).strength.name] = level
+        name = str(data.get("task", TrainConfig.task))
+        strength = get_task(name).strength
+        if strength is None:
+            raise InputError(f"task {name} has no `level`")
+        data[strength.name] = level
     return data
 
 
 def _is_older(run_dir):
-    try:
-        return "optimizer" not in json.loads((run_dir / "config.json").read_text())
-    except (OSError, ValueError):
-        return False
+    path = run_dir / "config.json"
+    return is_config(path) and "optimizer" not in json.loads(path.read_text(encoding="utf-8"))

@@ -1,15 +1,18 @@
 """The network that a run trains, with its first weights."""
 
+import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import rnan_tf
-from rnan_tf.errors import InputError
+from rnan_tf.errors import InputError, first_line
 from rnan_tf.network.cost import multiply_adds
 from rnan_tf.network.loading import load_model
 from rnan_tf.network.model import RNAN
 from rnan_tf.network.variants import VARIANTS
 from rnan_tf.restoring.card import ModelCard
+from rnan_tf.training.checkpoints import CONSTANTS
 from rnan_tf.training.config import TrainConfig
 from rnan_tf.training.patches import PatchSpec
 from rnan_tf.training.train_step import TrainedRNAN
@@ -18,18 +21,19 @@ from rnan_tf.training.train_step import TrainedRNAN
 WHOLE_MAP = 1024
 
 
-def build_model(config: TrainConfig, spec: PatchSpec) -> TrainedRNAN:
+def build_model(config: TrainConfig, spec: PatchSpec, constants: dict[str, Any] | None = None) -> TrainedRNAN:
     """Build the model that a configuration asks for, with fresh weights or those of `config.init`.
 
     Args:
         config: the resolved configuration.
         spec: what a patch is.
+        constants: of a run that goes on, those of its network: its weights come from a checkpoint, not from `init`.
 
     Returns:
         The model, not compiled.
 
     Raises:
-        InputError: `config.init` is not a model of this size.
+        InputError: `config.init` is not a model of this size, or `config.network` has what a network has not.
     """
     task, dtype = spec.task, {"bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}.get(config.precision)
     details = {
@@ -43,17 +47,28 @@ def build_model(config: TrainConfig, spec: PatchSpec) -> TrainedRNAN:
     }
     card = ModelCard.of_task(task, spec.strengths, spec.conditional)
     design = {"channels": task.channels, "scale": task.scale, "conditional": spec.conditional, "dtype": dtype}
-    model = TrainedRNAN(**{**VARIANTS[config.model], **design, **config.network})
+    try:
+        model = TrainedRNAN(**{**VARIANTS[config.model], **design, **config.network})
+    except (TypeError, ValueError) as error:
+        if not config.network:
+            raise
+        raise InputError(f"`network` {json.dumps(config.network)}: {first_line(error)}") from error
     details |= {"parameters": model.count_params(), "multiply_adds": round(multiply_adds(model))}
     model.metadata = card.with_details(**details).to_dict()
     if (config.patch_size // model.space_to_depth) ** 2 <= WHOLE_MAP:
         model = model.rebuild(chunk_size=WHOLE_MAP)
+    if constants:
+        return model if constants == constants_of(model) else model.rebuild(**constants)
     if config.init:
         start = load_model(config.init)
-        # The constants of a converted network belong to its weights.
-        model = model.rebuild(**{key: start.get_config()[key] for key in ("normalize_over", "value_range")})
+        model = model.rebuild(**constants_of(start))  # those of a converted network belong to its weights
         take_weights(model, start, config.init)
     return model
+
+
+def constants_of(model: RNAN) -> dict[str, Any]:
+    """Return the arguments of a network that are not its size, and without which its weights are worth nothing."""
+    return {name: model.get_config()[name] for name in CONSTANTS}
 
 
 def code_version() -> str | None:

@@ -4,7 +4,6 @@ Every patch is a function of (seed, its number): what it shows does not depend o
 on where a run was interrupted.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,13 @@ import tensorflow as tf
 from rnan_tf.errors import InputError
 from rnan_tf.tasks.clean_images import nothing_usable, read_images, try_read
 from rnan_tf.tasks.task import Task
+from rnan_tf.training.memory import memory_limit
 
 # Patches cut from one decoded image when the images do not fit into memory and are decoded again and again.
 PATCHES_PER_DECODE = 16
+# Images are kept in memory if they take no more than this share of it: building the cache takes four times their size
+# for a moment.
+CACHE_SHARE = 8
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,8 @@ def patch_batches(
         spec: what a patch is.
         batch_size: patches a step.
         first_step: where to begin; the batches are those an uninterrupted run would have seen from there on.
-        cache_bytes: images are decoded once if they fit into this much memory, else again and again; default: an
-            eighth of the machine's, as building the cache takes four times the images' size for a moment.
+        cache_bytes: images are decoded once if they fit into this much memory, else again and again; default: the
+            share `CACHE_SHARE` of what this process may have.
         part: (index, count): make only this one of `count` equal slices of each batch, for one of several workers.
 
     Returns:
@@ -75,7 +78,7 @@ def patch_batches(
         InputError: no file is an image that can be read and is as large as a patch.
     """
     if cache_bytes is None:
-        cache_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 8
+        cache_bytes = memory_limit() / CACHE_SHARE
     images = read_images(files, spec.task, spec.clean_size, cache_bytes)
     if images is None:
         patches = _streamed_patches(_reader(files, spec), len(files), spec, batch_size, first_step, part)

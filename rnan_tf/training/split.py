@@ -1,15 +1,38 @@
-"""Which photographs are trained on and which are held out for validation."""
+"""Which photographs are trained on and which are held out for validation; equal contents are one photograph."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import JpegImagePlugin
+from tqdm import tqdm
 
 from rnan_tf.errors import InputError
 from rnan_tf.photos.photo import list_images
 
 DEMO_TRAINING = ("astronaut.png", "coffee.png", "motorcycle_left.png")
 DEMO_VALIDATION = ("chelsea.png", "rocket.jpg")
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A file, and what tells whether another has the same content.
+
+    Attributes:
+        file: where it is.
+        size: bytes; 0 of a file that cannot be read.
+        sha256: of its content; empty of a file that cannot be read.
+    """
+
+    file: Path
+    size: int
+    sha256: str
+
+    @property
+    def content(self) -> str:
+        """What is equal for equal contents; of files that cannot be read, for equal names."""
+        return self.sha256 or self.file.name
 
 
 def demo_photographs() -> tuple[list[Path], list[Path]]:
@@ -22,6 +45,21 @@ def demo_photographs() -> tuple[list[Path], list[Path]]:
 
     folder = Path(skimage.data.__file__).parent
     return [folder / name for name in DEMO_TRAINING], [folder / name for name in DEMO_VALIDATION]
+
+
+def look_at(files: Sequence[Path]) -> list[Photograph]:
+    """Read files, to tell equal contents."""
+    bar = tqdm(files, desc="Comparing photographs", unit="image", leave=False, disable=len(files) < 50)
+    return [_photograph(file) for file in bar]
+
+
+def _photograph(file):
+    try:
+        with open(file, "rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+            return Photograph(file, content.tell(), digest)
+    except OSError:  # which is said and skipped where the image is read
+        return Photograph(file, 0, "")
 
 
 def is_subsampled(file: Path) -> bool:
@@ -50,33 +88,63 @@ def subsampled_notice(data: Sequence[str], skipped: bool) -> str:
 def training_files(
     data: Sequence[str], val_data: Sequence[str], skip_subsampled: bool = False
 ) -> tuple[list[Path], list[Path]]:
+    """Decide what to train on and what to validate on; see `split_photographs`.
+
+    Returns:
+        (files to train on, files to validate on).
+
+    Raises:
+        InputError: nothing is found, or too little to hold anything out.
+    """
+    training, validation = split_photographs(data, val_data, skip_subsampled)
+    return [photograph.file for photograph in training], [photograph.file for photograph in validation]
+
+
+def split_photographs(
+    data: Sequence[str], val_data: Sequence[str], skip_subsampled: bool = False, by_content: bool = True
+) -> tuple[list[Photograph], list[Photograph]]:
     """Decide what to train on and what to validate on.
 
     Args:
         data: folders, files or globs; empty for scikit-image's photographs.
         val_data: the same; empty to hold out every twentieth of `data`, at least one and at most eight.
         skip_subsampled: leave out those of `data` that are JPEGs with subsampled chroma.
+        by_content: files of equal content are one photograph; else, as in version 0.1, each file is one.
 
     Returns:
-        (files to train on, files to validate on), disjoint.
+        (photographs to train on, photographs to validate on), disjoint.
 
     Raises:
         InputError: nothing is found, or too little to hold anything out.
     """
     if not data:
-        return demo_photographs()
+        training, validation = demo_photographs()
+        return look_at(training), look_at(validation)
     files = [file for file in list_images(data) if not (skip_subsampled and is_subsampled(file))]
     if not files:
         raise InputError("every photograph of `data` is a JPEG with subsampled chroma; leave `skip_subsampled` out")
+    photographs, validation = look_at(files), look_at(list_images(val_data)) if val_data else []
+    if by_content:
+        photographs, validation = distinct(photographs), distinct(validation)
     if val_data:
-        validation = list_images(val_data)
-    elif len(files) > 1:
-        count = min(max(len(files) // 20, 1), 8)
-        validation = files[:: len(files) // count][:count]
+        pass
+    elif len(photographs) > 1:
+        count = min(max(len(photographs) // 20, 1), 8)
+        validation = photographs[:: len(photographs) // count][:count]
     else:
         raise InputError(f"{files[0]}: one photograph cannot be trained and validated on; add more, or `val_data`")
-    held_out = {file.resolve() for file in validation}
-    training = [file for file in files if file.resolve() not in held_out]
+    held_out = {photograph.file.resolve() for photograph in validation}
+    if by_content:
+        held_out |= {photograph.content for photograph in validation}
+    training = [each for each in photographs if not held_out & {each.file.resolve(), each.content}]
     if not training:
         raise InputError("every photograph of `data` is in `val_data` too; nothing is left to train on")
     return training, validation
+
+
+def distinct(photographs: Iterable[Photograph]) -> list[Photograph]:
+    """Return the first of each content."""
+    first = {}
+    for each in photographs:
+        first.setdefault(each.content, each)
+    return list(first.values())

@@ -88,7 +88,7 @@ class TestBadPhotographs:
 
     def test_no_mosaic(self, refused):
         save("a.png")
-        refused("restore a.png -o b.png --model M/demosaic.keras", 1, "a.png: not a GRBG mosaic", "give the right cfa")
+        refused("restore a.png -o b.png --model M/demosaic.keras", 1, "a.png: not a GRBG mosaic", "the right --cfa")
 
     @pytest.mark.parametrize("error", [MemoryError(), "tensorflow"])
     def test_out_of_memory(self, refused, monkeypatch, error):

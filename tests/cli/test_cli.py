@@ -10,19 +10,41 @@ import pytest
 
 from rnan_tf import cli, errors
 from rnan_tf.restoring.tiling import Tiling
-from rnan_tf.tasks.degradations import CFA_PATTERNS, SUBSAMPLINGS
-from rnan_tf.tasks.task import TASKS
+from rnan_tf.tasks.task import CFA_PATTERNS, SUBSAMPLINGS, TASKS
 from tests.helpers.command_line import save
 
 
-def test_names_and_defaults_that_are_written_twice_agree(capsys):
-    """The parser repeats them, because importing them would import TensorFlow."""
-    assert tuple(TASKS) == cli.TASK_NAMES and cli.CFA_NAMES == CFA_PATTERNS and cli.SUBSAMPLING_NAMES == SUBSAMPLINGS
-    with pytest.raises(SystemExit):
-        cli.main(["restore", "--help"])
-    text = " ".join(capsys.readouterr().out.split())
+def help_text(command, capsys):
+    with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "500")  # narrower ones break words at hyphens
+        cli.main([*command.split(), "--help"])
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_defaults_that_are_written_twice_agree(capsys):
+    text = help_text("restore", capsys)
     assert f"restored at a time ({Tiling().tile};" in text
     assert f"neighbouring tiles share ({Tiling().overlap};" in text
+
+
+@pytest.mark.parametrize("command", [" ".join(words) for words in cli.COMMANDS])
+def test_help_says_all_names(command, capsys):
+    text = help_text(command, capsys)
+    assert text.startswith(f"usage: rnan-tf {command} ")
+    if command not in ("info", "verify"):
+        assert ", ".join(TASKS) in text
+    assert (f"--cfa {{{','.join(CFA_PATTERNS)}}}" in text) == (command == "restore")
+    assert (f"--subsampling {{{','.join(SUBSAMPLINGS)}}}" in text) == (command in ("evaluate", "train"))
+    assert "--level" not in text
+
+
+def test_the_first_help_lists_every_command(capsys):
+    text = help_text("", capsys)
+    for (command, *kind), (_, what) in cli.COMMANDS.items():
+        assert command in text and (kind or what in text)
+    text = help_text("export", capsys)
+    for (_, *kind), (_, what) in cli.COMMANDS.items():
+        assert not kind or (kind[0] in text and what in text)
 
 
 @pytest.mark.parametrize("option, shown", [("--help", "restore"), ("restore --help", "--self-ensemble")])
@@ -67,6 +89,19 @@ except SystemExit:
     print(json.dumps([name for name in ("tensorflow", "keras", "numpy", "PIL") if name in sys.modules]))
 """
     assert run_python(script) == []
+
+
+@pytest.mark.parametrize("command", ["restore", "evaluate", "convert", "info"])
+def test_a_commands_help_imports_no_tensorflow(run_python, command):
+    script = """
+import json, sys
+from rnan_tf import cli
+try:
+    cli.main([sys.argv[1], "--help"])
+except SystemExit:
+    print(json.dumps([name for name in ("tensorflow", "keras") if name in sys.modules]))
+"""
+    assert run_python(script, command) == []
 
 
 def test_what_the_user_sees(workplace, models):

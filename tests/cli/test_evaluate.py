@@ -10,9 +10,10 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from rnan_tf.cli import commands
-from rnan_tf.restoring import tiling
-from rnan_tf.tasks.metrics import Protocol, score
+from rnan_tf.cli import evaluate as command
+from rnan_tf.restoring.runtimes.keras import KerasRuntime
+from rnan_tf.tasks.metrics import score
+from rnan_tf.tasks.task import Scoring
 from tests.helpers.command_line import RGB, save
 
 
@@ -20,12 +21,12 @@ class TestEvaluate:
     def test_report(self, rnan_tf):
         save("data/a.png")
         save("data/b.png", RGB[::-1, ::-1])
-        line = "evaluate --task denoise --level 30 --data data --model M/denoise.keras --json r/r.json --csv r/r.csv"
+        line = "evaluate --task denoise --sigma 30 --data data --model M/denoise.keras --json r/r.json --csv r/r.csv"
         code, out, err = rnan_tf(line)
         assert (code, err) == (0, [])
         report = json.loads(pathlib.Path("r/r.json").read_text())
-        assert list(report) == ["task", "level", "mean", "images"]
-        assert report["task"] == "denoise" and report["level"] == 30
+        assert list(report) == ["task", "strength", "mean", "images"]
+        assert report["task"] == "denoise" and report["strength"] == 30
         assert [image["name"] for image in report["images"]] == ["a.png", "b.png"]
         for key in ("psnr", "ssim"):
             assert report["mean"][key] == pytest.approx(np.mean([image[key] for image in report["images"]]))
@@ -38,20 +39,31 @@ class TestEvaluate:
         assert rnan_tf(line + " --seed 1")[1] != out
 
     @pytest.mark.parametrize(
-        "task, level", [("denoise", 25), ("denoise-gray", 50), ("demosaic", None), ("jpeg", 20), ("jpeg-color", 20)]
+        "task, option, strength",
+        [
+            ("denoise", "--sigma 25", 25),
+            ("denoise-gray", "--sigma 50", 50),
+            ("denoise-gray", "", 50),
+            ("demosaic", "", None),
+            ("jpeg", "--quality 20", 20),
+            ("jpeg-color", "--quality 20", 20),
+            ("sr-x2", "", None),
+            ("sr-x4", "", None),
+        ],
     )
-    def test_without_a_model_the_degraded_input_is_measured(self, rnan_tf, task, level):
+    def test_without_a_model_the_degraded_input_is_measured(self, rnan_tf, task, option, strength):
         save("a.png", skimage.data.astronaut()[:128, 150:278])
-        option = f"--level {level}" if level else ""
         assert rnan_tf(f"evaluate --task {task} {option} --data a.png --json r.json")[0] == 0
         report = json.loads(pathlib.Path("r.json").read_text())
-        assert report["level"] == level
+        assert (report["task"], report["strength"]) == (task, strength)
         low, high = {
             "denoise": (20, 21.5),
             "denoise-gray": (14, 16),
             "demosaic": (5, 12),
             "jpeg": (27, 36),
             "jpeg-color": (25, 34),
+            "sr-x2": (24, 34),
+            "sr-x4": (20, 29),
         }[task]
         assert low < report["mean"]["psnr"] < high
 
@@ -59,12 +71,13 @@ class TestEvaluate:
     def test_color_jpegs_have_the_subsampling_and_a_psnrb(self, rnan_tf, subsampling):
         save("a.png")
         option = f"--subsampling {subsampling}" if subsampling else ""
-        code, out, _ = rnan_tf(f"evaluate --task jpeg-color --level 30 --data a.png --json r.json --csv r.csv {option}")
+        line = f"evaluate --task jpeg-color --quality 30 --data a.png --json r.json --csv r.csv {option}"
+        code, out, _ = rnan_tf(line)
         assert code == 0
         report = json.loads(pathlib.Path("r.json").read_text())
         buffer = io.BytesIO()
         Image.fromarray(RGB).save(buffer, "JPEG", quality=30, subsampling=subsampling or "4:2:0")
-        expected = score(np.asarray(Image.open(buffer)), RGB, Protocol(blocking=True))
+        expected = score(np.asarray(Image.open(buffer)), RGB, Scoring(blocking=True))
         assert report["mean"] == pytest.approx(expected, rel=1e-9)
         with open("r.csv", newline="") as file:
             assert [list(row) for row in csv.DictReader(file)] == [["name", "psnr", "ssim", "psnrb"]]
@@ -72,19 +85,19 @@ class TestEvaluate:
 
     def test_a_model_that_restores_counts(self, rnan_tf, monkeypatch):
         save("a.png", np.full((32, 32, 3), 128, np.uint8))
-        monkeypatch.setattr(tiling, "model_predictor", lambda model, level: lambda x: x * 0 + 128 / 255)
+        monkeypatch.setattr(KerasRuntime, "run", lambda self, batch, strength: batch * 0 + 128 / 255)
         assert rnan_tf("evaluate --task demosaic --data a.png --model M/demosaic.keras --json r.json")[0] == 0
         # Perfect: infinity, for which JSON has no number.
         assert json.loads(pathlib.Path("r.json").read_text())["mean"] == {"psnr": None, "ssim": 1.0}
 
-    def test_the_models_own_level_is_the_default(self, rnan_tf):
+    def test_the_models_own_strength_is_the_default(self, rnan_tf):
         save("a.png")
         rnan_tf("evaluate --task denoise-gray --data a.png --model M/denoise-gray.keras --json r.json")
-        assert json.loads(pathlib.Path("r.json").read_text())["level"] == 30
+        assert json.loads(pathlib.Path("r.json").read_text())["strength"] == 30
 
     @pytest.mark.parametrize("option", ["--json", "--csv"])
     def test_a_report_that_cannot_be_written(self, refused, option, monkeypatch):
-        monkeypatch.setattr(commands, "evaluate", lambda *args: pytest.fail("hours of work before it is noticed"))
+        monkeypatch.setattr(command, "evaluate", lambda *args: pytest.fail("hours of work before it is noticed"))
         save("a.png")
         pathlib.Path("file").touch()
         refused(f"evaluate --task demosaic --data a.png {option} file/r", 1, "file: the folder cannot be made")
@@ -93,11 +106,11 @@ class TestEvaluate:
         def evaluate(*args):
             raise MemoryError
 
-        monkeypatch.setattr(commands, "evaluate", evaluate)
+        monkeypatch.setattr(command, "evaluate", evaluate)
         save("a.png")
         refused("evaluate --task demosaic --data a.png", 1, "out of memory", "--tile")
 
 
 def test_csv_quotes_names():
-    text = commands._csv([{"name": 'a,"b".png', "psnr": 1.5, "ssim": 0.5}])
+    text = command._csv([{"name": 'a,"b".png', "psnr": 1.5, "ssim": 0.5}])
     assert list(csv.DictReader(io.StringIO(text))) == [{"name": 'a,"b".png', "psnr": "1.5", "ssim": "0.5"}]

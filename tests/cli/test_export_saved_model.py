@@ -1,5 +1,6 @@
 """The command export_saved_model.py: what it adds to a folder, and what it leaves behind when it fails."""
 
+import json
 import shutil
 import sys
 
@@ -7,19 +8,22 @@ import keras
 import pytest
 import tensorflow as tf
 from PIL import Image
-from rnan_tf.restoring.loading import save_model
 from tensorflow_serving.apis import prediction_log_pb2
 
 from rnan_tf.cli import export_saved_model as cli_export
 from rnan_tf.export.saved_model import graph as saved_model
+from rnan_tf.network.loading import save_model
 from rnan_tf.network.model import RNAN
+from rnan_tf.restoring.card import ModelCard, read_card
+from rnan_tf.tasks.task import get_task
 from tests.helpers.saved_models import PHOTO
 
 
 @pytest.fixture
 def export(capsys, tmp_path):
     """Run the command with output folder tmp_path/out: (exit code, lines on stdout, lines on stderr)."""
-    for name, metadata in (("good", {"task": "denoise", "level": [5, 60]}), ("untold", {})):
+    card = ModelCard.of_task(get_task("denoise"), (5, 60), conditional=True)
+    for name, metadata in (("good", card.to_dict()), ("untold", {})):
         model = RNAN(filters=4, num_blocks=2, space_to_depth=2, conditional=True, metadata=metadata)
         save_model(model, tmp_path / f"{name}.keras")
 
@@ -51,6 +55,8 @@ def test_export_adds_a_version_with_warmup_requests(export, tmp_path):
         assert request.model_spec.name == "out"
         seen.append(request.model_spec.signature_name)
     assert sorted(seen) == ["serve_bytes", "serve_float", "serving_default"]
+    card = read_card(json.loads((folder / "10" / "assets.extra" / "rnan_tf.json").read_text()), "out")
+    assert card == ModelCard.of_task(get_task("denoise"), (5, 60), conditional=True)
 
 
 def test_other_content_is_refused(export, tmp_path):
@@ -88,14 +94,14 @@ def test_wrong_use(export, tmp_path, monkeypatch):
         ("not an RNAN", [], "other.keras"),
         ("no such model", [], "none.keras"),
         ("give --task", [], "untold.keras"),
-        ("not sr", ["--task", "sr"], "good.keras"),
+        ("not sr-x2", ["--task", "sr-x2"], "good.keras"),
         ("--max-pixels", ["--max-pixels", "0"], "good.keras"),
         ("too small", ["--image", str(tmp_path / "small.png")], "good.keras"),
         ("no such file", ["--image", str(tmp_path / "none.png")], "good.keras"),
     ):
         code, out, err = export(*arguments, model=model)
         assert (code, out, len(err)) == (2, [], 1) and message in err[0], (message, err)
-    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
+    monkeypatch.setitem(sys.modules, "tensorflow_serving", None)
     code, _, err = export()
     assert code == 2 and len(err) == 1 and "pip install 'rnan-tf[serving]'" in err[0]
     assert not (tmp_path / "out").exists()

@@ -10,13 +10,12 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from rnan_tf.restoring.loading import load_model
 
+from rnan_tf.network.loading import load_model
 from rnan_tf.photos import photo as images
 from rnan_tf.photos.photo import read_photo
-from rnan_tf.restoring import loading
-from rnan_tf.tasks.degradations import CFA_PATTERNS
-from rnan_tf.tasks.task import TASKS
+from rnan_tf.restoring.runtimes import keras as keras_runtime
+from rnan_tf.tasks.task import CFA_PATTERNS, TASKS, get_task
 from tests.helpers.command_line import RGB, save, to16
 
 
@@ -30,7 +29,7 @@ class TestRestore:
     def test_files_folders_and_globs(self, rnan_tf, workplace):
         for name in ("a.png", "folder/b.jpg", "folder/c.png", "folder/notes.txt", "x/d1.png", "x/d2.png", "x/e.png"):
             save(name) if not name.endswith("txt") else (workplace / name).write_text("no photograph")
-        code, out, err = rnan_tf("restore a.png folder x/d*.png -o out --model M/denoise.keras --level 30")
+        code, out, err = rnan_tf("restore a.png folder x/d*.png -o out --model M/denoise.keras --sigma 30")
         assert code == 0 and err == []
         assert sorted(os.listdir("out")) == ["a.png", "b.jpg", "c.png", "d1.png", "d2.png"]
         assert out == [
@@ -48,7 +47,7 @@ class TestRestore:
         assert similar(read_photo(target).pixels, RGB)
 
     def test_a_run_folder_as_model(self, rnan_tf, models, monkeypatch):
-        monkeypatch.setattr(loading, "load_model", load_model)
+        monkeypatch.setattr(keras_runtime, "load_model", load_model)
         os.mkdir("run")
         shutil.copy(models / "jpeg.keras", "run/best.keras")
         save("a.png")
@@ -61,7 +60,7 @@ class TestRestore:
         save("a.png", RGB[: size[0], : size[1], 0])
         code, _, err = rnan_tf(f"restore a.png -o b.png --model M/{task}.keras")
         assert (code, err) == (0, [])
-        scale = 2 if task == "sr" else 1
+        scale = get_task(task).scale
         assert read_photo("b.png").pixels.shape[:2] == (scale * size[0], scale * size[1])
 
     @pytest.mark.parametrize("name", ["gray8.png", "rgb8.png", "rgba8.png", "gray16.png", "rgb16.png", "rgba16.tif"])
@@ -122,39 +121,42 @@ class TestRestore:
         refused("restore a.png -o b.png --model M/untold.keras", 2, "untold.keras", "give --task")
         assert rnan_tf("restore a.png -o b.png --model M/untold.keras --task denoise")[0] == 0
 
-    def test_the_level_that_is_used(self, rnan_tf):
+    def test_the_sigma_that_is_used(self, rnan_tf):
         pixels = np.random.default_rng(0).normal(128, 20, (64, 64, 3)).round().clip(0, 255).astype(np.uint8)
         save("a.png", pixels)
         restored = {}
-        for level in ("", "auto", "19", "60"):
-            code, out, _ = rnan_tf(f"restore a.png -o b.png --model M/denoise.keras {level and '--level ' + level}")
-            restored[level] = read_photo("b.png").pixels.astype(int)
+        for sigma in ("", "auto", "19", "60"):
+            code, out, _ = rnan_tf(f"restore a.png -o b.png --model M/denoise.keras {sigma and '--sigma ' + sigma}")
+            restored[sigma] = read_photo("b.png").pixels.astype(int)
             said = re.findall(r"^noise sigma (.+), estimated$", "\n".join(out), re.MULTILINE)
-            assert code == 0 and len(said) == (level in ("", "auto"))
-            assert all(18 < float(sigma) < 22 for sigma in said)
+            assert code == 0 and len(said) == (sigma in ("", "auto"))
+            assert all(18 < float(estimate) < 22 for estimate in said)
         np.testing.assert_array_equal(restored[""], restored["auto"])
-        nearer, farther = (np.abs(restored["auto"] - restored[level]).mean() for level in ("19", "60"))
+        nearer, farther = (np.abs(restored["auto"] - restored[sigma]).mean() for sigma in ("19", "60"))
         assert nearer < farther
 
-    def test_the_quality_of_a_color_jpeg_is_told_and_not_estimated(self, rnan_tf, monkeypatch):
+    def test_the_quality_of_a_color_jpeg_is_told_and_not_estimated(self, rnan_tf, refused, monkeypatch):
         monkeypatch.setattr("skimage.restoration.estimate_sigma", lambda *args, **options: pytest.fail("no noise here"))
         save("a.jpg", quality=30)
         restored = {}
-        for level in ("", "auto", "10", "90"):
-            code, out, _ = rnan_tf(f"restore a.jpg -o b.png --model M/jpeg-color.keras {level and '--level ' + level}")
+        for quality in ("", "10", "90"):
+            option = quality and f"--quality {quality}"
+            code, out, _ = rnan_tf(f"restore a.jpg -o b.png --model M/jpeg-color.keras {option}")
             assert code == 0 and len(out) == 1
-            restored[level] = read_photo("b.png").pixels
+            restored[quality] = read_photo("b.png").pixels
         np.testing.assert_array_equal(restored[""], restored["10"])
-        np.testing.assert_array_equal(restored["auto"], restored["10"])
         assert np.any(restored["90"] != restored["10"])
+        line = "restore a.jpg -o c.png --model M/jpeg-color.keras --quality auto"
+        refused(line, 2, "estimates no quality", "leave --quality out")
 
     def test_an_estimate_stays_within_what_the_model_knows(self, rnan_tf):
         save("a.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
         assert "noise sigma 60.0, estimated" in rnan_tf("restore a.png -o b.png --model M/denoise.keras")[1]
 
-    def test_auto_is_for_models_that_are_told_the_level(self, refused):
+    @pytest.mark.parametrize("model", ["demosaic", "denoise-gray"])
+    def test_auto_is_for_models_that_are_told_the_sigma(self, refused, model):
         save("a.png")
-        refused("restore a.png -o b.png --model M/demosaic.keras --level auto", 2, "leave --level out")
+        refused(f"restore a.png -o b.png --model M/{model}.keras --sigma auto", 2, "leave", "--sigma", " out")
 
     def test_a_result_is_written_over_an_older_one(self, rnan_tf):
         save("a.png")
@@ -168,21 +170,22 @@ class TestRestore:
         assert rnan_tf("restore -o out --model M/denoise.keras", name)[0] == 0
         assert os.listdir("out") == [name]
 
-
-def split(array):
-    """(pixels, alpha) of an array of 1, 3 or 4 channels."""
-    array = np.atleast_3d(array)
-    return (array[..., :3], array[..., 3]) if array.shape[2] == 4 else (array, None)
-
     @pytest.mark.parametrize("is_terminal", [True, False])
     def test_a_bar_over_the_tiles_on_a_terminal(self, rnan_tf, monkeypatch, is_terminal):
         save("a.png", np.tile(RGB, (2, 2, 1))[:40, :40])
         stream = io.StringIO()
         stream.isatty = lambda: is_terminal
         monkeypatch.setattr(sys, "stderr", stream)
-        assert rnan_tf("restore a.png -o b.png --model M/denoise.keras --level 30 --tile 16 --overlap 0")[0] == 0
+        assert rnan_tf("restore a.png -o b.png --model M/denoise.keras --sigma 30 --tile 16 --overlap 0")[0] == 0
         assert ("/9 " in stream.getvalue()) == is_terminal
 
     def test_a_strength_that_the_model_is_not_told_is_refused(self, refused):
         save("a.png")
-        refused("restore a.png -o b.png --model M/jpeg.keras --level 30", 2, "is not told the JPEG quality")
+        line = "restore a.png -o b.png --model M/jpeg.keras --quality 30"
+        refused(line, 2, "is not told the quality", "leave --quality out")
+
+
+def split(array):
+    """(pixels, alpha) of an array of 1, 3 or 4 channels."""
+    array = np.atleast_3d(array)
+    return (array[..., :3], array[..., 3]) if array.shape[2] == 4 else (array, None)

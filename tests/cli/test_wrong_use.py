@@ -20,7 +20,7 @@ class TestWrongUse:
             ("", ["arguments are required", "rnan-tf --help"]),
             ("improve a.png", ["'improve'", "rnan-tf --help"]),
             ("restore a.png --model M/jpeg.keras", ["-o", "rnan-tf restore --help"]),
-            ("restore a.png -o out", ["--model"]),
+            ("restore a.png -o out", ["give --task", "--model"]),
             ("restore a.png -o out --model M/jpeg.keras --task dehaze", ["'dehaze'", "denoise"]),
             ("restore a.png -o out --model M/demosaic.keras --cfa XTRANS", ["'XTRANS'", "GRBG"]),
             ("restore a.png -o out --model M/jpeg.keras --tile many", ["--tile", "'many'"]),
@@ -44,42 +44,48 @@ class TestWrongUse:
             ("restore a.png -o out --model text.keras", ["text.keras: not a Keras model"]),
             ("restore a.png -o out --model other.keras", ["other.keras", "not an RNAN"]),
             ("restore a.png -o out --model M/jpeg.keras --task demosaic", ["trained for task jpeg, not demosaic"]),
-            ("restore a.png -o out --model M/denoise.keras --level 61", ["trained for level 5 to 60, not 61"]),
-            ("restore a.png -o out --model M/denoise.keras --level 4", ["trained for level 5 to 60, not 4"]),
-            ("restore a.png -o out --model M/denoise.keras --level 10-30", ["a single level"]),
-            ("restore a.png -o out --model M/denoise.keras --level strong", ["'strong'", "noise sigma", "0 to 75"]),
-            ("restore a.png -o out --model M/denoise.keras --level nan", ["'nan'"]),
-            ("restore a.png -o out --model M/denoise.keras --level -5", ["'-5'", "0 to 75"]),
-            ("restore a.png -o out --model M/denoise-gray.keras --level 50", ["trained for level 30, not 50"]),
-            ("restore a.png -o out --model M/demosaic.keras --level 5", ["no level"]),
-            ("restore a.png -o out --model M/sr.keras --level 3", ["trained for level 2, not 3"]),
+            ("restore a.png -o out --model M/denoise.keras --sigma 61", ["trained for sigma 5 to 60, not 61"]),
+            ("restore a.png -o out --model M/denoise.keras --sigma 4", ["trained for sigma 5 to 60, not 4"]),
+            ("restore a.png -o out --model M/denoise.keras --sigma 10-30", ["--sigma must be a single one", "10-30"]),
+            ("restore a.png -o out --model M/denoise.keras --sigma strong", ["'strong'", "--sigma", "0 to 75"]),
+            ("restore a.png -o out --model M/denoise.keras --sigma nan", ["'nan'"]),
+            ("restore a.png -o out --model M/denoise.keras --sigma -5", ["'-5'", "0 to 75"]),
+            ("restore a.png -o out --model M/denoise-gray.keras --sigma 50", ["trained for sigma 30, not 50"]),
+            ("restore a.png -o out --model M/demosaic.keras --sigma 5", ["demosaic has no --sigma", "leave it out"]),
+            ("restore a.png -o out --model M/demosaic.keras --quality 5", ["task demosaic has no --quality"]),
+            ("restore a.png -o out --model M/denoise.keras --quality 5", ["has no --quality", "give its --sigma"]),
+            ("restore a.png -o out --model M/jpeg-color.keras --sigma 5", ["has no --sigma", "give its --quality"]),
+            ("restore a.png -o out --model M/denoise.keras --cfa RGGB", ["restores no mosaics", "leave --cfa out"]),
+            ("restore a.png -o out --model M/denoise.keras --cfa GRBG", ["restores no mosaics", "leave --cfa out"]),
+            ("restore a.png -o out --model M/sr-x2.keras --sigma 3", ["task sr-x2 has no --sigma"]),
+            ("restore a.png -o out --model M/sr-x2.keras --task sr-x3", ["trained for task sr-x2, not sr-x3"]),
             ("evaluate --task dehaze --data sub", ["'dehaze'", "demosaic"]),
-            ("evaluate --task jpeg --level 101 --data sub", ["'101'", "JPEG quality", "1 to 100"]),
-            ("evaluate --task jpeg --level 10-20 --data sub", ["single level"]),
-            ("evaluate --task demosaic --level 3 --data sub", ["no level"]),
-            ("evaluate --task jpeg-color --level 10.5 --data sub", ["'10.5'", "whole number"]),
+            ("evaluate --task jpeg --quality 101 --data sub", ["'101'", "--quality", "1 to 100"]),
+            ("evaluate --task jpeg --quality 10-20 --data sub", ["--quality must be a single one"]),
+            ("evaluate --task demosaic --sigma 3 --data sub", ["no --sigma", "leave it out"]),
+            ("evaluate --task jpeg-color --quality 10.5 --data sub", ["'10.5'", "whole number"]),
             ("evaluate --task jpeg-color --subsampling 4:1:1 --data sub", ["'4:1:1'", "4:2:0"]),
             ("evaluate --task jpeg --subsampling 4:2:0 --data sub", ["task jpeg", "leave --subsampling out"]),
-            ("restore a.png -o out --task jpeg-color", ["no network called jpeg-color is bundled", "give --model"]),
-            ("evaluate --task denoise --level 30 --data missing", ["missing: no such file or folder"]),
-            ("evaluate --task denoise --level 30 --data empty", ["empty: no image found"]),
-            ("evaluate --task denoise --level 30 --data text.png", ["text.png: is not a PNG"]),
-            ("evaluate --task denoise --level 70 --data sub --model M/denoise.keras", ["5 to 60, not 70"]),
-            ("evaluate --task denoise --level 30 --data sub --model M/jpeg.keras", ["trained for task jpeg"]),
-            ("evaluate --task denoise --level 30 --data sub --tile 3", ["--tile"]),
-            ("evaluate --task denoise --level 30 --data sub --self-ensemble", ["--self-ensemble needs --model"]),
-            ("evaluate --task denoise --level 30 --data sub --json sub/a.png", ["sub/a.png", "written over"]),
+            ("restore a.png -o out --task jpeg-color", ["no network for jpeg-color comes", "give --model"]),
+            ("evaluate --task denoise --sigma 30 --data missing", ["missing: no such file or folder"]),
+            ("evaluate --task denoise --sigma 30 --data empty", ["empty: no image found"]),
+            ("evaluate --task denoise --sigma 30 --data text.png", ["text.png: is not a PNG"]),
+            ("evaluate --task denoise --sigma 70 --data sub --model M/denoise.keras", ["5 to 60, not 70"]),
+            ("evaluate --task denoise --sigma 30 --data sub --model M/jpeg.keras", ["trained for task jpeg"]),
+            ("evaluate --task denoise --sigma 30 --data sub --tile 3", ["--tile"]),
+            ("evaluate --task denoise --sigma 30 --data sub --self-ensemble", ["--self-ensemble needs --model"]),
+            ("evaluate --task denoise --sigma 30 --data sub --json sub/a.png", ["sub/a.png", "written over"]),
             ("convert missing.npz m.keras", ["missing.npz: no such file"]),
             ("convert text.npz m.keras", ["text.npz: not a readable .npz file"]),
             pytest.param("convert text.pt m.keras", ["text.pt: not a PyTorch state_dict"], marks=NEEDS_TORCH),
             ("convert text.npz m.h5", ["m.h5", ".keras"]),
-            ("convert text.npz m.keras --level 3", ["--level needs --task"]),
-            ("convert text.npz m.keras --task denoise", ["give --level"]),
-            ("convert R/restore_rgb_f16_g3.npz m.keras --task jpeg --level 10", ["3 image channels"]),
-            ("convert R/sr_x2_f16_g3.npz m.keras --task sr --level 3", ["enlarges by 2, not by 3"]),
-            ("convert R/sr_x2_f16_g3.npz m.keras --task demosaic", ["enlarges by 2"]),
+            ("convert text.npz m.keras --sigma 3", ["--sigma and --quality need --task"]),
+            ("convert text.npz m.keras --task denoise", ["give --sigma"]),
+            ("convert R/restore_rgb_f16_g3.npz m.keras --task jpeg --quality 10", ["channels is 3", "jpeg needs 1"]),
+            ("convert R/sr_x2_f16_g3.npz m.keras --task sr-x3", ["scale is 2", "task sr-x3 needs 3"]),
+            ("convert R/sr_x2_f16_g3.npz m.keras --task demosaic", ["scale is 2", "task demosaic needs 1"]),
             ("info missing.keras", ["missing.keras: no such model"]),
-            ("info text.keras", ["text.keras: not a Keras model"]),
+            ("info text.keras", ["text.keras: not an RNAN"]),
         ],
     )
     def test_one_line_and_exit_code_2(self, refused, line, parts):
@@ -94,3 +100,37 @@ class TestWrongUse:
             keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save("other.keras")
         refused(line.replace("R/", f"{REFERENCE}/"), 2, *parts)
         assert not os.path.exists("out")
+
+    @pytest.mark.parametrize("level", ["--level 25", "--level=25", "--level 0-75", "--level"])
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "restore a.png -o out --model M/denoise.keras",
+            "evaluate --task denoise --data a.png",
+            "train --task denoise --run-dir run",
+            "convert weights.npz m.keras --task denoise",
+            "verify --model M/denoise.keras --artifacts out --data a.png",
+        ],
+    )
+    def test_level_of_version_0_1(self, refused, line, level):
+        save("a.png")
+        refused(f"{line} {level}", 2, "--level is now --sigma for noise and --quality for JPEG", "sr-x2")
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "restore a.png -o out",
+            "evaluate --data a.png",
+            "train --run-dir run",
+            "convert weights.npz m.keras",
+            "export saved-model --model M/sr-x2.keras --output out",
+            "export tflite --model M/sr-x2.keras --output out",
+            "export onnx --model M/sr-x2.keras --output out.onnx",
+        ],
+    )
+    def test_sr_of_version_0_1(self, refused, line):
+        save("a.png")
+        refused(f"{line} --task sr", 2, "task sr is sr-x2, sr-x3 or sr-x4 now")
+
+    def test_a_task_that_verify_reads_off_the_model(self, refused):
+        refused("verify --model M/sr-x2.keras --artifacts out --data a.png --task sr", 2, "--task sr", "--help")

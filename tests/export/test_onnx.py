@@ -7,37 +7,24 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from rnan_tf.restoring.loading import load_model
 
-from rnan_tf import RNAN
 from rnan_tf.cli import export_onnx as cli_export
 from rnan_tf.export import onnx as export_onnx
-from rnan_tf.restoring.runtimes import load_artifact, make_metadata
-from rnan_tf.restoring.tiling import model_predictor
-from rnan_tf.tasks.task import TASKS
+from rnan_tf.network.loading import load_model
+from rnan_tf.restoring.card import card_of
+from rnan_tf.restoring.runtimes import open_runtime
+from rnan_tf.restoring.runtimes.keras import KerasRuntime
+from tests.helpers.random_networks import LITE, PAPER, random_model
 
-LITE, PAPER = {"filters": 8, "num_blocks": 2, "space_to_depth": 2}, {"filters": 16, "num_blocks": 2}
 KINDS = {
     "denoise": {**LITE, "conditional": True},
     "denoise-gray": {**LITE, "channels": 1, "conditional": True, "normalize_over": "queries"},
     "demosaic": {**PAPER, "chunk_size": 50},
     "jpeg": {**PAPER, "channels": 1, "normalize_over": "queries", "value_range": 255.0, "chunk_size": 50},
-    "sr": {**LITE, "scale": 2},
-    "sr paper": {**PAPER, "scale": 3},
+    "jpeg-color": {**LITE, "conditional": True},
+    "sr-x2": {**LITE, "scale": 2},
+    "sr-x3": {**PAPER, "scale": 3},
 }
-
-
-def random_model(kind):
-    """A network whose non-local blocks have an effect, which they do not as initialised."""
-    model = RNAN(**KINDS[kind])
-    rng = np.random.default_rng(0)
-    for variable in model.weights:
-        fan_in = max(np.prod(variable.shape[:-1]), 9)
-        variable.assign(rng.normal(size=variable.shape) / np.sqrt(4 * fan_in))
-    model.metadata["task"] = kind.split()[0]
-    if model.conditional:
-        model.metadata["level"] = [0, 75]
-    return model
 
 
 def run(path, *args):
@@ -46,18 +33,17 @@ def run(path, *args):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_network(kind, tmp_path):
-    model = random_model(kind)
-    levels = (2, 2) if model.scale > 1 else (0, 75)
-    proto = export_onnx.convert(model, make_metadata(model, TASKS[kind.split()[0]], levels))
+    model = random_model(kind, **KINDS[kind])
+    proto = export_onnx.convert(model, card_of(model, kind))
     onnx.checker.check_model(proto)
     (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
-    artifact = load_artifact(tmp_path / "model.onnx")
+    runtime = open_runtime(tmp_path / "model.onnx")
     rng = np.random.default_rng(0)
     for shape in ((1, 1, 1), (2, 30, 17), (1, 21, 32)):
         batch = rng.random((*shape, model.channels), dtype=np.float32)
-        levels = np.full(len(batch), 0.2, np.float32)
-        actual = artifact.predictor(0.2)(batch)
-        expected = np.asarray(model({"image": batch, "level": levels} if model.conditional else batch))
+        strengths = np.full(len(batch), 0.2, np.float32)
+        actual = runtime.run(batch, 0.2 * 255)
+        expected = np.asarray(model({"image": batch, "level": strengths} if model.conditional else batch))
         assert actual.shape == expected.shape
         assert np.abs(actual - expected).max() < 1e-5 * max(np.abs(expected).max(), 1)  # measured 1e-6
 
@@ -66,7 +52,7 @@ def test_every_kind_of_network(kind, tmp_path):
 def exported(tmp_path_factory):
     """(model file, its export)."""
     folder = tmp_path_factory.mktemp("denoise")
-    random_model("denoise").save(folder / "model.keras")
+    random_model("denoise", **KINDS["denoise"]).save(folder / "model.keras")
     assert run(folder / "model.keras", "--output", str(folder / "new" / "model.onnx")) == 0
     return folder / "model.keras", folder / "new" / "model.onnx"
 
@@ -76,15 +62,18 @@ def test_what_the_file_says(exported):
     onnx.checker.check_model(str(exported[1]), full_check=True)
     proto = onnx.load(exported[1])
     properties = {entry.key: entry.value for entry in proto.metadata_props}
-    assert properties.pop("task") == "denoise"
     assert {key: json.loads(value) for key, value in properties.items()} == {
-        "level": [0, 75],
-        "scale": 1,
-        "channels": 3,
-        "conditional": True,
-        "value_range": [0, 1],
-        "tile": None,
-        "overlap": 16,
+        "rnan_tf": {
+            "task": "denoise",
+            "scale": 1,
+            "channels": 3,
+            "strength": "sigma",
+            "strengths": [0, 75],
+            "conditional": True,
+            "tile": None,
+            "overlap": None,
+            "details": {"steps": 7},
+        }
     }
     shapes = {
         value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
@@ -94,19 +83,19 @@ def test_what_the_file_says(exported):
     assert shapes == {"image": image, "level": ["batch"], "restored": image}
 
 
-def test_levels_of_a_batch_are_its_images_own(exported):
+def test_strengths_of_a_batch_are_its_images_own(exported):
     session = onnxruntime.InferenceSession(str(exported[1]), providers=["CPUExecutionProvider"])
     image = np.random.default_rng(0).random((1, 12, 16, 3), dtype=np.float32).repeat(2, axis=0)
     restored = session.run(None, {"image": image, "level": np.array([0.0, 0.3], np.float32)})[0]
-    model = load_model(exported[0])
-    for i, level in enumerate((0.0, 0.3)):
-        assert np.abs(restored[i] - model_predictor(model, level)(image[:1])[0]).max() < 1e-5
+    runtime = KerasRuntime(load_model(exported[0]))
+    for i, strength in enumerate((0.0, 0.3 * 255)):
+        assert np.abs(restored[i] - runtime.run(image[:1], strength)[0]).max() < 1e-5
     assert np.abs(restored[0] - restored[1]).max() > 1e-3
 
 
 def test_a_failed_check_leaves_the_old_file(exported, monkeypatch, capsys, tmp_path):
     proto = onnx.load(exported[1])
-    monkeypatch.setattr(export_onnx, "convert", lambda model, metadata: proto)
+    monkeypatch.setattr(export_onnx, "convert", lambda model, card: proto)
     target = tmp_path / "model.onnx"
     target.write_bytes(b"old")
     monkeypatch.setattr(export_onnx, "TOLERANCE", -1.0)
@@ -114,7 +103,7 @@ def test_a_failed_check_leaves_the_old_file(exported, monkeypatch, capsys, tmp_p
     assert "differs from the Keras model by" in capsys.readouterr().err
     monkeypatch.undo()
     proto.graph.node[0].op_type = "NoSuchOperator"
-    monkeypatch.setattr(export_onnx, "convert", lambda model, metadata: proto)
+    monkeypatch.setattr(export_onnx, "convert", lambda model, card: proto)
     assert run(exported[0], "--output", str(target)) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {target}: onnx.checker: ") and line.endswith("; not written")

@@ -15,30 +15,31 @@ from PIL import Image
 from rnan_tf.photos.photo import read_photo
 from rnan_tf.photos.pixels import to_float
 from rnan_tf.restoring.adapters import restore_photo
-from rnan_tf.restoring.tiling import model_predictor, restore
+from rnan_tf.restoring.runtimes.keras import KerasRuntime
+from rnan_tf.restoring.tiling import restore
 from rnan_tf.tasks.task import get_task
 from tests.helpers.saved_models import LIMIT, MODELS, PHOTO, TILING
 
 TASKS = list(MODELS)
 
 
-def call(signatures, signature, level=None, **inputs):
+def call(signatures, signature, strengths=None, **inputs):
     """Run a signature on batches of numpy arrays or bytes; return its only output."""
     arguments = {name: tf.constant(value) for name, value in inputs.items()}
-    if level is not None:
-        arguments["level"] = tf.constant(level, tf.float32)
+    if strengths is not None:
+        arguments["level"] = tf.constant(strengths, tf.float32)
     (output,) = signatures[signature](**arguments).values()
     return output.numpy()
 
 
-def levels_for(name, batch):
-    return [20.0] * batch if name == "denoise" else None
+def strengths_for(name, batch):
+    return [20.0] * batch if MODELS[name][0].get("conditional") else None
 
 
 def pixels_for(name):
     """67x71 as the task's network takes it."""
     task = get_task(name)
-    return task.degrade(task.clean(PHOTO, 2), (1, 2), {"jpeg": 10, "sr": 1}.get(name, 20)) if name != "sr" else PHOTO
+    return task.degrade(task.clean(PHOTO), (1, 2), {"jpeg": 10}.get(name, 20)) if task.scale == 1 else PHOTO
 
 
 def as_file(pixels, file_format="PNG", **options):
@@ -60,20 +61,20 @@ def test_pixels_equal_the_keras_model(exported, name):
     model, _, signatures = exported(name)
     image = pixels_for(name)
     batch = np.stack([image, image[::-1, ::-1]])
-    served = call(signatures, "serving_default", levels_for(name, 2), image=batch)
-    expected = [restore(model_predictor(model, 20 / 255), each, model.scale, TILING) for each in batch]
+    served = call(signatures, "serving_default", strengths_for(name, 2), image=batch)
+    expected = [restore(KerasRuntime(model).at(20), each, model.scale, TILING) for each in batch]
     assert served.dtype == np.uint8
     assert difference(served, np.stack(expected)) <= 1
     if model.scale == 1:
         assert difference(served, batch) > 10  # the network does something
 
 
-@pytest.mark.parametrize("name", ["denoise", "sr"])
+@pytest.mark.parametrize("name", ["denoise", "sr-x2"])
 def test_floats_equal_the_keras_model(exported, name):
     model, _, signatures = exported(name)
     image = (pixels_for(name).astype(np.uint16) << 8) + 77
-    served = call(signatures, "serve_float", levels_for(name, 1), image=to_float(image)[None])[0]
-    expected = restore(model_predictor(model, 20 / 255), image, model.scale, TILING)
+    served = call(signatures, "serve_float", strengths_for(name, 1), image=to_float(image)[None])[0]
+    expected = restore(KerasRuntime(model).at(20), image, model.scale, TILING)
     assert served.dtype == np.float32
     assert difference(np.clip(served, 0, 1), to_float(expected)) < 2e-5
 
@@ -85,12 +86,12 @@ def test_files_equal_rnan_tf_restore(exported, name, tmp_path):
     files = [as_file(PHOTO[:33, :40, :1]), as_file(rgb), as_file(PHOTO[..., 1:2], "JPEG", quality=60)]
     if name != "demosaic":
         files.append(as_file(PHOTO, "JPEG", quality=30))
-    served = call(signatures, "serve_bytes", levels_for(name, len(files)), image_bytes=files)
+    served = call(signatures, "serve_bytes", strengths_for(name, len(files)), image_bytes=files)
     for number, (sent, got) in enumerate(zip(files, served, strict=True)):
         path = tmp_path / str(number)
         path.write_bytes(sent)
-        predict = model_predictor(model, 20 / 255)
-        expected = restore_photo(read_photo(path), get_task(name), predict, model.scale, TILING).pixels
+        predict = KerasRuntime(model).at(20)
+        expected = restore_photo(read_photo(path), get_task(name), predict, TILING).pixels
         with Image.open(io.BytesIO(got)) as image:
             assert image.format == "PNG"
             pixels = np.asarray(image)
@@ -99,18 +100,18 @@ def test_files_equal_rnan_tf_restore(exported, name, tmp_path):
 
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 50), (7, 3), (33, 34)])
 def test_any_size(exported, height, width):
-    model, _, signatures = exported("sr")
+    model, _, signatures = exported("sr-x2")
     image = PHOTO[:height, :width]
     served = call(signatures, "serving_default", image=image[None])[0]
-    assert difference(served, restore(model_predictor(model), image, 2, TILING)) <= 1
+    assert difference(served, restore(KerasRuntime(model).run, image, 2, TILING)) <= 1
 
 
-def test_each_image_has_its_own_level(exported):
+def test_each_image_has_its_own_strength(exported):
     model, _, signatures = exported("denoise")
     batch = np.stack([PHOTO[:20, :24]] * 2)
     served = call(signatures, "serving_default", [5, 60], image=batch)
-    for image, level in zip(served, (5, 60), strict=True):
-        assert difference(image, restore(model_predictor(model, level / 255), batch[0], 1, TILING)) <= 1
+    for image, strength in zip(served, (5, 60), strict=True):
+        assert difference(image, restore(KerasRuntime(model).at(strength), batch[0], 1, TILING)) <= 1
     assert difference(served[0], served[1]) > 1
 
 
@@ -149,7 +150,7 @@ def test_full_photograph_is_no_mosaic(exported):
 
 
 @pytest.mark.parametrize(
-    "shape, level, message",
+    "shape, strengths, message",
     [
         ((1, 8, 8, 1), [20], "image must have 3 channel"),
         ((1, 8, 8, 4), [20], "image must have 3 channel"),
@@ -160,14 +161,14 @@ def test_full_photograph_is_no_mosaic(exported):
         ((1, 8, 8, 3), [np.nan], "level must be from 5 to 60"),
     ],
 )
-def test_refused_pixels(exported, shape, level, message):
+def test_refused_pixels(exported, shape, strengths, message):
     with pytest.raises(tf.errors.InvalidArgumentError) as caught:
-        call(exported("denoise")[2], "serving_default", level, image=np.zeros(shape, np.uint8))
+        call(exported("denoise")[2], "serving_default", strengths, image=np.zeros(shape, np.uint8))
     assert message in str(caught.value)
 
 
 def test_limit_counts_restored_pixels(exported):
-    signatures = exported("sr")[2]
+    signatures = exported("sr-x2")[2]
     assert call(signatures, "serving_default", image=PHOTO[None, :50, :50]).shape == (1, 100, 100, 3)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[40400\]"):
         call(signatures, "serving_default", image=np.zeros((1, 101, 100, 3), np.uint8))
@@ -177,7 +178,7 @@ def test_limit_counts_restored_pixels(exported):
 
 
 def test_weights_are_stored_once(exported):
-    model, version, _ = exported("sr")
+    model, version, _ = exported("sr-x2")
     stored = tf.train.list_variables(str(version / "variables" / "variables"))
     assert sum(int(np.prod(shape)) for name, shape in stored if shape) == model.count_params()
 

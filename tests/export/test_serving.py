@@ -23,7 +23,9 @@ from rnan_tf.export.saved_model.graph import ServingGraph
 from rnan_tf.network.model import RNAN
 from rnan_tf.photos.photo import Photo, read_photo, write_photo
 from rnan_tf.restoring.adapters import restore_photo
-from rnan_tf.restoring.tiling import Tiling, model_predictor, restore
+from rnan_tf.restoring.card import ModelCard, card_of
+from rnan_tf.restoring.runtimes.keras import KerasRuntime
+from rnan_tf.restoring.tiling import Tiling, restore
 from rnan_tf.tasks.task import get_task
 from tests.helpers.model_server import SERVING, RestHandler, Service
 
@@ -36,25 +38,26 @@ LEVEL = 25
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
-    return RNAN(filters=8, num_blocks=2, space_to_depth=2, conditional=True)
+    card = ModelCard.of_task(get_task("denoise"), (5, 60), conditional=True)
+    return RNAN(filters=8, num_blocks=2, space_to_depth=2, conditional=True, metadata=card.to_dict())
 
 
 @pytest.fixture(scope="module")
 def saved(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("rnan") / "1"
-    ServingGraph(model, get_task("denoise"), (5, 60), TILING, LIMIT).save(folder)
+    ServingGraph(model, card_of(model, "denoise"), TILING, LIMIT).save(folder)
     return tf.saved_model.load(str(folder)), folder
 
 
 def expected(model, path):
-    return restore_photo(read_photo(path), get_task("denoise"), model_predictor(model, LEVEL / 255), 1, TILING)
+    return restore_photo(read_photo(path), get_task("denoise"), KerasRuntime(model).at(LEVEL), TILING)
 
 
 def expected_sideways(model, path):
     """What comes of a file that is sent as it is, turned upright afterwards."""
     with Image.open(path) as image:
         pixels = np.asarray(image)
-    return np.rot90(restore(model_predictor(model, LEVEL / 255), pixels, 1, TILING), -1)
+    return np.rot90(restore(KerasRuntime(model).at(LEVEL), pixels, 1, TILING), -1)
 
 
 @pytest.fixture
@@ -180,6 +183,34 @@ def test_grpc_client_without_a_server_or_an_answer(grpc_client, service, photo, 
     monkeypatch.setitem(sys.modules, "grpc", None)
     code, err = grpc_client(photo, "-o", out)
     assert code == 2 and len(err) == 1 and "pip install 'rnan-tf[serving]'" in err[0]
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A self-signed certificate for localhost: (key, certificate)."""
+    key, made = tmp_path / "key.pem", tmp_path / "ca.pem"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", made, *names]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return key.read_bytes(), made.read_bytes()
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+def test_grpc_client_encrypts(grpc_client, service, photo, tmp_path, certificate):
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
+    port = server.add_secure_port("localhost:0", grpc.ssl_server_credentials([certificate]))
+    server.start()
+    arguments = [photo, "-o", tmp_path / "out.png", "--level", LEVEL, "--timeout", 5]
+    try:
+        trusting = [*arguments, "--tls", "--ca", tmp_path / "ca.pem"]
+        assert grpc_client(*trusting, server=f"localhost:{port}") == (0, [])
+        for unfit in ([], ["--tls"]):
+            (tmp_path / "out.png").unlink(missing_ok=True)
+            code, err = grpc_client(*arguments, *unfit, server=f"localhost:{port}")
+            assert code == 1 and len(err) == 1 and not (tmp_path / "out.png").exists()
+    finally:
+        server.stop(None).wait(10)
 
 
 @pytest.fixture

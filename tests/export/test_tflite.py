@@ -11,11 +11,17 @@ from ai_edge_litert import schema_py_generated as schema
 from PIL import Image
 
 from rnan_tf.cli import export_tflite as cli_export
+from rnan_tf.errors import JobError
+from rnan_tf.export.patches import cut_patches
 from rnan_tf.export.tflite import exporting as export_tflite
 from rnan_tf.export.tflite import lint as tflite_lint
 from rnan_tf.export.tflite import quantization
-from rnan_tf.restoring.runtimes import count_operators, load_artifact, make_tflite_runner
-from rnan_tf.restoring.tiling import Tiling, model_predictor, restore
+from rnan_tf.restoring.card import card_of
+from rnan_tf.restoring.restorer import Restorer
+from rnan_tf.restoring.runtimes import open_runtime
+from rnan_tf.restoring.runtimes.keras import KerasRuntime
+from rnan_tf.restoring.runtimes.litert import LiteRtRuntime, count_operators
+from rnan_tf.restoring.tiling import Tiling, restore
 from rnan_tf.tasks.task import TASKS
 from tests.helpers.tflite_networks import LITE, PAPER, TILE, parsed, random_model
 
@@ -24,8 +30,9 @@ KINDS = {
     "denoise-gray": {**PAPER, "channels": 1, "conditional": True, "normalize_over": "queries"},
     "demosaic": PAPER,
     "jpeg": {**LITE, "channels": 1, "normalize_over": "queries"},
-    "sr": {**LITE, "scale": 2},
-    "sr paper": {**PAPER, "scale": 3, "value_range": 255.0},
+    "jpeg-color": {**LITE, "conditional": True},
+    "sr-x2": {**LITE, "scale": 2},
+    "sr-x3": {**PAPER, "scale": 3, "value_range": 255.0},
 }
 
 
@@ -36,8 +43,19 @@ def random_image(channels=3, size=TILE, seed=0):
 @functools.cache
 def converted(kind):
     """(a network of a kind, its TFLite content)."""
-    model = random_model(**KINDS[kind])
+    model = random_model(kind, **KINDS[kind])
     return model, export_tflite.convert(model, TILE)
+
+
+@functools.cache
+def carded(kind):
+    """`converted`'s content with its card, as files have it."""
+    model, content = converted(kind)
+    return export_tflite.add_card(content, card_of(model, kind))
+
+
+def run(content, image, strength=0.0):
+    return LiteRtRuntime.from_content("the model", content).run(image, strength)
 
 
 @pytest.fixture(scope="module")
@@ -56,26 +74,26 @@ class TestConversion:
         model, content = converted(kind)
         assert tflite_lint.lint(content) == ["no metadata rnan_tf: a host could not know how to tile"]
         image = random_image(model.channels)
-        level = np.array([0.2], np.float32)
-        actual = make_tflite_runner(content)(image, 0.2)
-        expected = np.asarray(model({"image": image, "level": level} if model.conditional else image))
+        strength = np.array([0.2], np.float32)
+        actual = run(carded(kind), image, 0.2 * 255)
+        expected = np.asarray(model({"image": image, "level": strength} if model.conditional else image))
         assert actual.shape == expected.shape == (1, TILE * model.scale, TILE * model.scale, model.channels)
         assert np.abs(actual - expected).max() < 1e-5 * max(np.abs(expected).max(), 1)  # measured 1e-6
 
-    def test_the_level_is_used(self):
-        run = make_tflite_runner(converted("denoise")[1])
+    def test_the_strength_is_used(self):
+        runtime = LiteRtRuntime.from_content("the model", carded("denoise"))
         image = random_image()
-        assert np.abs(run(image, 0.0) - run(image, 0.3)).max() > 1e-3
+        assert np.abs(runtime.run(image, 0.0) - runtime.run(image, 0.3 * 255)).max() > 1e-3
 
     @pytest.mark.parametrize("normalize_over", ["keys", "queries"])
     def test_chunks_are_unrolled_and_exact(self, monkeypatch, normalize_over):
         model = random_model(**{**LITE, "space_to_depth": 1, "normalize_over": normalize_over})
         monkeypatch.setattr(export_tflite, "CHUNK_ELEMENTS", 20_000)  # 256 x 256 scores: four chunks of 64 rows
-        content = export_tflite.convert(model, TILE)
+        content = export_tflite.add_card(export_tflite.convert(model, TILE), card_of(model, "the model"))
         assert count_operators(content)["SOFTMAX"] == 2 * 4
         assert not any("subgraphs" in problem or "BATCH_MATMUL" in problem for problem in tflite_lint.lint(content))
         image = random_image()
-        assert np.abs(make_tflite_runner(content)(image) - np.asarray(model(image))).max() < 1e-5
+        assert np.abs(run(content, image) - np.asarray(model(image))).max() < 1e-5
 
     def test_a_converter_that_fails_is_reported_in_a_line(self, monkeypatch):
         def fail(self):
@@ -84,7 +102,7 @@ class TestConversion:
         monkeypatch.setattr(
             tf.lite.TFLiteConverter, "from_saved_model", lambda *a, **k: type("C", (), {"convert": fail})()
         )
-        with pytest.raises(export_tflite.JobError, match=r"^TensorFlow's converter failed \(no such operator\)"):
+        with pytest.raises(JobError, match=r"^TensorFlow's converter failed \(no such operator\)"):
             export_tflite.convert(random_model(**LITE), TILE)
 
 
@@ -106,13 +124,13 @@ class TestQuantization:
                 result[layer] = types[graph.tensors[kernel].type]
         return result
 
-    @pytest.mark.parametrize("kind", ["demosaic", "sr paper"])
+    @pytest.mark.parametrize("kind", ["demosaic", "sr-x3"])
     def test_int8_leaves_the_ends_in_float16(self, kind):
-        content = converted(kind)[1]
-        weights = self.weights(quantization.quantize(content, quantization.INT8_RECIPES[1], (), False))
+        content = carded(kind)
+        weights = self.weights(quantization.quantize(content, quantization.INT8_RECIPES[1], ()))
         assert len(weights) == count_operators(content)["CONV_2D"] + count_operators(content)["TRANSPOSE_CONV"]
         in_float16 = {name for name, kind in weights.items() if kind == "FLOAT16"}
-        upsampling = {"upsample_0"} if kind == "sr paper" else set()
+        upsampling = {"upsample_0"} if kind == "sr-x3" else set()
         attention = {f"rnab_{end}/mask/non_local/{n}" for end in ("low", "high") for n in ("theta", "phi", "g", "w")}
         assert in_float16 == {"head", "tail", "rnab_high/conv"} | upsampling | attention
         assert {kind for name, kind in weights.items() if name not in in_float16} == {"INT8"}
@@ -127,20 +145,20 @@ class TestQuantization:
         ],
     )
     def test_smaller_and_close(self, recipe, size, error):
-        content = converted("demosaic")[1]
-        small = quantization.quantize(content, recipe, (), False)
+        content = carded("demosaic")
+        small = quantization.quantize(content, recipe, ())
         assert len(small) < size * len(content)
         image = random_image()
-        difference = np.abs(make_tflite_runner(small)(image) - make_tflite_runner(content)(image)).max()
+        difference = np.abs(run(small, image) - run(content, image)).max()
         assert 0 < difference < error
 
     def test_the_fastest_recipe_that_is_good_enough_is_chosen(self, photographs):
-        content, recipes = converted("demosaic")[1], quantization.INT8_RECIPES
-        patches = quantization.cut_patches(sorted(photographs.iterdir()), TASKS["demosaic"], (0, 0), TILE, 6)
-        models = {recipe.name: quantization.quantize(content, recipe, (), False) for recipe in recipes}
+        content, recipes = carded("demosaic"), quantization.INT8_RECIPES
+        patches = cut_patches(sorted(photographs.iterdir()), TASKS["demosaic"], None, TILE, 6)
+        models = {recipe.name: quantization.quantize(content, recipe, ()) for recipe in recipes}
 
         def psnr_of(model):
-            images = [np.rint(np.clip(make_tflite_runner(model)(p.degraded)[0], 0, 1) * 255) for p in patches]
+            images = [np.rint(np.clip(run(model, p.degraded)[0], 0, 1) * 255) for p in patches]
             errors = [np.mean((image - p.clean) ** 2) for image, p in zip(images, patches, strict=True)]
             return np.mean(10 * np.log10(255**2 / np.array(errors)))
 
@@ -152,28 +170,28 @@ class TestQuantization:
 
     def test_static_ranges_come_from_the_patches(self, photographs):
         files = sorted(photographs.iterdir())
-        content = converted("denoise")[1]
-        patches = quantization.cut_patches(files, TASKS["denoise"], (0, 75), TILE, 3)
-        static = quantization.quantize(content, quantization.FRONTIER[1], patches, True)
+        content = carded("denoise")
+        patches = cut_patches(files, TASKS["denoise"], (0, 75), TILE, 3)
+        static = quantization.quantize(content, quantization.FRONTIER[1], patches)
         assert count_operators(static)["QUANTIZE"] > 0
         assert "QUANTIZE" not in count_operators(content)
 
     def test_patches(self, photographs):
         files = sorted(photographs.iterdir())
-        patches = quantization.cut_patches(files, TASKS["sr"], (2, 2), 12, 6)
-        again = quantization.cut_patches(files, TASKS["sr"], (2, 2), 12, 6)
+        patches = cut_patches(files, TASKS["sr-x2"], None, 12, 6)
+        again = cut_patches(files, TASKS["sr-x2"], None, 12, 6)
         assert [patch.degraded.shape for patch in patches] == [(1, 12, 12, 3)] * 6
         assert [patch.clean.shape for patch in patches] == [(24, 24, 3)] * 6
         assert all(np.array_equal(a.degraded, b.degraded) for a, b in zip(patches, again, strict=True))
-        levels = [patch.level for patch in quantization.cut_patches(files, TASKS["denoise"], (0, 30), 16, 9)]
-        assert levels == [10, 10, 10, 30, 30, 30, 10, 10, 10]
+        strengths = [patch.strength for patch in cut_patches(files, TASKS["denoise"], (0, 30), 16, 9)]
+        assert strengths == [10, 10, 10, 30, 30, 30, 10, 10, 10]
         # Image 1's are random or bright at odd numbers, image 0's random or dark: extremes of sixteen crops.
         dark, bright = (np.mean(patches[number].clean) for number in (4, 5))
         image0, image1 = (np.asarray(Image.open(file)) for file in files)
         assert dark < np.mean(image0 if 4 % 2 == 0 else image1) and bright > np.mean(image1)
 
     def test_mosaic_patches_keep_their_phase(self, photographs):
-        for patch in quantization.cut_patches(sorted(photographs.iterdir()), TASKS["demosaic"], (0, 0), 16, 6):
+        for patch in cut_patches(sorted(photographs.iterdir()), TASKS["demosaic"], None, 16, 6):
             assert not patch.degraded[0, ::2, ::2, 0].any() and not patch.degraded[0, ::2, 1::2, 1].any()
 
 
@@ -206,13 +224,13 @@ class TestCommand:
         assert sum(line.count("chosen") for line in report.splitlines()) == 1
         assert all(f"| {recipe.name} |" in report for recipe in quantization.FRONTIER)
         pixels = np.random.default_rng(0).integers(0, 256, (29, 43, 3), dtype=np.uint8)
-        expected = restore(model_predictor(demosaic[0]), pixels, 1, Tiling(TILE, 4, fixed=True)).astype(int)
+        expected = restore(KerasRuntime(demosaic[0]).run, pixels, 1, Tiling(TILE, 4, fixed=True)).astype(int)
         for name, most in zip(names, (40, 1, 0, 40), strict=True):
-            artifact = load_artifact(folder / name)
+            restorer = Restorer(open_runtime(folder / name))
             assert tflite_lint.lint((folder / name).read_bytes()) == []
-            difference = np.abs(restore(artifact.predict, pixels, 1, artifact.tiling()) - expected)
+            difference = np.abs(restore(restorer.predictor(0), pixels, 1, restorer.tiling()) - expected)
             assert difference.max() <= most + (name == names[2] and 1)  # a rounding boundary may be crossed
-            assert artifact.metadata["variant"] in name
+            assert restorer.card.details["variant"] in name
 
     @pytest.mark.usefixtures("convert_once")
     def test_a_failed_check_leaves_nothing(self, saved, photographs, tmp_path, monkeypatch, capsys):
@@ -246,7 +264,8 @@ class TestCommand:
             ({"--output": saved}, "is a file"),
             ({"--tile": 30}, "--tile must be a multiple of 4"),
             ({"--tile": 128}, "none of 2 images can be used"),
-            ({"--task": "sr"}, "trained for task demosaic, not sr"),
+            ({"--task": "sr-x2"}, "trained for task demosaic, not sr-x2"),
+            ({"--task": "sr"}, "task sr is sr-x2, sr-x3 or sr-x4 now"),
         ]
         for change, message in cases:
             arguments = [part for pair in {"--overlap": 4, **good, **change}.items() for part in pair]

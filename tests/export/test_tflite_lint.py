@@ -3,12 +3,15 @@
 import warnings
 
 import flatbuffers
+import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 from rnan_tf.cli import lint_tflite
+from rnan_tf.export.tflite import exporting
 from rnan_tf.export.tflite import lint as tflite_lint
+from rnan_tf.restoring.runtimes.litert import count_operators
 from tests.helpers.tflite_networks import LITE, TILE, parsed, random_model
 
 
@@ -41,6 +44,13 @@ class TestLint:
         code = root.operatorCodes[self.operator(root, "SOFTMAX").opcodeIndex]
         code.builtinCode, code.deprecatedBuiltinCode = schema.BuiltinOperator.WHILE, 119
 
+    def spoil_slice(self, root):
+        slices = self.operator(root, "STRIDED_SLICE")
+        end = root.subgraphs[0].tensors[slices.inputs[2]]
+        data = np.array(root.buffers[end.buffer].data, np.uint8).view(np.int32)
+        data[1] = root.subgraphs[0].tensors[slices.inputs[0]].shape[1] + 1
+        root.buffers[end.buffer].data, slices.builtinOptions.endMask = data.view(np.uint8), 0
+
     def spoil_rank(self, root):
         root.subgraphs[0].tensors[3].shape = [1, 1, 1, 1, 1]
 
@@ -69,6 +79,7 @@ class TestLint:
             ("custom", "custom operator MyOperator (rnan"),
             ("flex", "Flex operator FlexErf (rnan"),
             ("loop", "WHILE (rnan"),
+            ("slice", "STRIDED_SLICE that ends beyond its tensor ("),
             ("rank", "5 dimensions, [1, 1, 1, 1, 1]"),
             ("shape", "dynamic shape [-1, 16, 16, 3]"),
             ("type", "type INT64"),
@@ -84,6 +95,13 @@ class TestLint:
         problems = tflite_lint.lint(packed(root))
         assert problems and all(found.startswith(problem.split("(rnan")[0].strip()) for found in problems[:1])
         assert problem in problems[0]
+
+    def test_chunks_that_do_not_divide_the_positions_end_with_them(self, monkeypatch):
+        # 256 x 256 scores: five chunks of 52 rows, the last of 48.
+        monkeypatch.setattr(exporting, "CHUNK_ELEMENTS", 15_000)
+        content = exporting.convert(random_model(**{**LITE, "space_to_depth": 1}), TILE)
+        assert count_operators(content)["STRIDED_SLICE"] >= 2 * 5
+        assert tflite_lint.lint(content) == ["no metadata rnan_tf: a host could not know how to tile"]
 
     def test_what_the_stock_converter_makes_is_bad(self):
         model = random_model(**LITE).rebuild(input_size=(TILE, TILE), chunk_size=20)

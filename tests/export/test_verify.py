@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
-from rnan_tf.restoring.loading import save_model
 
 from rnan_tf import RNAN
 from rnan_tf.cli import export_onnx, export_saved_model, verify
 from rnan_tf.errors import InputError
-from rnan_tf.export.artifacts import find_artifacts, tile_latencies
+from rnan_tf.export.artifacts import find_artifacts
+from rnan_tf.export.costs import latencies
+from rnan_tf.network.loading import save_model
+from rnan_tf.restoring.card import ModelCard
+from rnan_tf.tasks.task import get_task
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +23,8 @@ def exported(tmp_path_factory):
     """A random conditional model that changes images visibly, its ONNX file and its SavedModel."""
     folder = tmp_path_factory.mktemp("exported")
     keras.utils.set_random_seed(0)
-    metadata = {"task": "denoise", "level": [0.0, 75.0]}
-    model = RNAN(filters=8, num_blocks=2, space_to_depth=2, conditional=True, metadata=metadata)
+    card = ModelCard.of_task(get_task("denoise"), (0, 75), conditional=True)
+    model = RNAN(filters=8, num_blocks=2, space_to_depth=2, conditional=True, metadata=card.to_dict())
     save_model(model, folder / "model.keras")
     artifacts = folder / "artifacts"
     artifacts.mkdir()
@@ -40,7 +43,7 @@ def run(folder, model="model.keras"):
 def test_equal_artifacts_pass_and_are_reported(exported, capsys):
     assert run(exported) == 0
     report = json.loads((exported / "artifacts" / "report.json").read_text())
-    assert (report["task"], report["level"], report["images"]) == ("denoise", 50, 1)
+    assert (report["task"], report["strength"], report["images"]) == ("denoise", 50, 1)
     model, *rows = report["rows"]
     assert {row["name"] for row in rows} == {"model.onnx", "saved_model/1"}
     for row in rows:
@@ -79,12 +82,12 @@ def test_of_a_saved_model_the_newest_version_counts(tmp_path):
     for version in ("2", "10"):
         (tmp_path / "model" / version).mkdir(parents=True)
         (tmp_path / "model" / version / "saved_model.pb").touch()
-    assert find_artifacts(tmp_path) == [tmp_path / "model" / "10"]
+    assert find_artifacts(tmp_path) == {"model/10": tmp_path / "model" / "10"}
 
 
 def test_latencies_are_medians_of_calls_in_turn():
     calls = []
     predictors = {name: lambda batch, name=name: calls.append(name) for name in ("a", "b")}
-    latencies = tile_latencies(predictors, np.zeros((1, 4, 4, 3), np.float32), repeats=3)
+    medians = latencies(predictors, np.zeros((1, 4, 4, 3), np.float32), repeats=3)
     assert calls == ["a", "b"] * 5
-    assert set(latencies) == {"a", "b"}
+    assert set(medians) == {"a", "b"}

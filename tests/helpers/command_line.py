@@ -15,6 +15,8 @@ MODELS = {
     "jpeg": ({"channels": 1}, (10, 40)),
     "jpeg-color": ({"conditional": True}, (5, 95)),
     "sr-x2": ({"scale": 2}, (0, 0)),
+    "sr-x3": ({"scale": 3}, (0, 0)),
+    "sr-x4": ({"scale": 4}, (0, 0)),
 }
 
 

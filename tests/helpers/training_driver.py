@@ -24,9 +24,8 @@ import rnan_tf.training.checkpoints
 import rnan_tf.training.run
 import rnan_tf.training.train_step
 from rnan_tf.cli.train import main
-from rnan_tf.network.variants import VARIANTS
 
-TINY = {"filters": 8, "num_blocks": 2, "space_to_depth": 2}
+TINY = Path(__file__).with_name("tiny.json")
 PLAN = json.loads(sys.argv[1])
 
 
@@ -96,7 +95,7 @@ def poison(rules):
     """Put a NaN into the batches of some steps; `rules`: [step, whether only at the full rate] pairs."""
     batches = rnan_tf.training.run.patch_batches
 
-    def poisoned(files, spec, batch_size, first_step, part):
+    def poisoned(files, spec, batch_size, first_step, **options):
         full_rate = float(running[0].optimizer.rate_factor) == 1
         steps = tf.constant([step for step, only_at_full_rate in rules if full_rate or not only_at_full_rate], tf.int64)
 
@@ -104,10 +103,10 @@ def poison(rules):
             bad = tf.reduce_any(steps == i + first_step + 1)
             return batch[0], tf.where(bad, float("nan"), batch[1])
 
-        return batches(files, spec, batch_size, first_step, part=part).enumerate().map(spoil)
+        return batches(files, spec, batch_size, first_step, **options).enumerate().map(spoil)
 
     running = []
-    before(rnan_tf.training.run.Run, "_fit", lambda self: running.__setitem__(slice(None), [self.model]))
+    before(rnan_tf.training.run.Run, "_fit", lambda self, _: running.__setitem__(slice(None), [self.network]))
     rnan_tf.training.run.patch_batches = poisoned
 
 
@@ -130,14 +129,21 @@ def fill_disk_at(step, ballast, limit):
     before(rnan_tf.training.callbacks.ProgressBar, "on_train_batch_end", fill)
 
 
+def tell_version_0_1(config):
+    """Say in a run's configuration that its network is tiny, where this driver had put it in place of rnan_lite."""
+    if config.exists() and "network" not in (data := json.loads(config.read_text())):
+        config.write_text(json.dumps({**data, **json.loads(TINY.read_text())}))
+
+
 if __name__ == "__main__":
     tf.config.threading.set_intra_op_parallelism_threads(2)
     tf.config.threading.set_inter_op_parallelism_threads(2)
-    VARIANTS["rnan_lite"] = TINY
+    arguments = sys.argv[2:]
+    tell_version_0_1(Path(arguments[arguments.index("--run-dir") + 1]) / "config.json")
     if "poison" in PLAN:
         poison(PLAN["poison"])
     if "end" in PLAN:
         end_at(*PLAN["end"])
     if "fill" in PLAN:
         fill_disk_at(*PLAN["fill"])
-    sys.exit(main(sys.argv[2:]))
+    sys.exit(main(["--recipe", str(TINY), *arguments]))

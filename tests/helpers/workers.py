@@ -17,10 +17,9 @@ from rnan_tf.quiet import import_tensorflow
 tf = import_tensorflow()
 
 from rnan_tf.cli.train import main
-from rnan_tf.network.variants import VARIANTS
 from rnan_tf.training.callbacks import StopOnSignal
 
-TINY = {"filters": 8, "num_blocks": 2, "space_to_depth": 2}
+TINY = Path(__file__).with_name("tiny.json")  # what is shown does not depend on the network's size
 
 
 def log_losses(path: str) -> None:
@@ -51,9 +50,8 @@ def log_writes(path: str, folder: str) -> None:
 
 if __name__ == "__main__":
     cpus, log, *arguments = sys.argv[1:]
-    VARIANTS["rnan_lite"] = TINY
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * int(cpus))
     log_losses(f"{log}.losses")
     log_writes(f"{log}.writes", arguments[arguments.index("--run-dir") + 1])
-    sys.exit(main(arguments))
+    sys.exit(main(["--recipe", str(TINY), *arguments]))

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from rnan_tf import RNAN
 from rnan_tf.network.variants import VARIANTS
+from rnan_tf.weights import preset_path
 
 SMALL = {"filters": 8, "num_blocks": 2}
 NETWORKS = {
@@ -75,11 +77,11 @@ def output(model, inputs):
     ids=str,
 )
 def test_parameters_of_the_paper(arguments, parameters):
-    assert RNAN.from_preset("rnan", **arguments).count_params() == parameters
+    assert RNAN(**VARIANTS["rnan"], **arguments).count_params() == parameters
 
 
-def test_parameters_of_the_lite_preset():
-    assert RNAN.from_preset("rnan_lite").count_params() == 2_044_764
+def test_parameters_of_the_lite_size():
+    assert RNAN(**VARIANTS["rnan_lite"]).count_params() == 2_044_764
 
 
 @variants
@@ -137,21 +139,68 @@ def test_a_policy_object_is_saved_by_its_name():
     assert RNAN.from_config(model.get_config()).get_layer("head").compute_dtype == "bfloat16"
 
 
-@pytest.mark.parametrize("preset", VARIANTS)
-def test_from_preset(preset):
-    model = RNAN.from_preset(preset, filters=8, channels=1)
-    assert model.get_config().items() >= {**VARIANTS[preset], "filters": 8, "channels": 1}.items()
+@pytest.mark.parametrize("size", VARIANTS)
+def test_a_size_is_constructor_arguments(size):
+    model = RNAN(**{**VARIANTS[size], "filters": 8, "channels": 1})
+    assert model.get_config().items() >= {**VARIANTS[size], "filters": 8, "channels": 1}.items()
 
 
 def test_lite_super_resolution_keeps_the_resolution_of_its_input():
-    model = RNAN.from_preset("rnan_lite", scale=3)
+    model = RNAN(**VARIANTS["rnan_lite_sr"], scale=3)
     assert model.get_config().items() >= {"filters": 48, "space_to_depth": 1, "subpixel_tail": True}.items()
-    assert RNAN.from_preset("rnan", scale=3).get_config().items() >= {"subpixel_tail": False}.items()
+    assert RNAN(**VARIANTS["rnan"], scale=3).get_config().items() >= {"subpixel_tail": False}.items()
 
 
-def test_from_preset_unknown():
-    with pytest.raises(ValueError, match=r"`preset` must be one of rnan, rnan_lite. Received: 'rnan_huge'"):
-        RNAN.from_preset("rnan_huge")
+# === Presets ===
+
+
+@pytest.fixture(scope="module")
+def denoise_file():
+    return keras.saving.load_model(preset_path("denoise"), compile=False)
+
+
+def weights_differ(a, b):
+    return any((x != y).any() for x, y in zip(a.get_weights(), b.get_weights(), strict=True))
+
+
+def test_a_preset_is_its_file(denoise_file):
+    model = RNAN.from_preset("denoise")
+    assert type(model) is RNAN
+    assert model.get_config() == {**denoise_file.get_config(), "dtype": None}
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    assert not weights_differ(model, denoise_file)
+    x = inputs_of(model)
+    expected = output(denoise_file.rebuild(dtype="float32"), x)
+    np.testing.assert_allclose(output(model, x), expected, rtol=0, atol=1e-6)
+    assert np.abs(output(model, x) - x["image"]).max() > 1e-3  # it does something
+
+
+def test_a_preset_without_its_weights(denoise_file):
+    model = RNAN.from_preset("denoise", load_weights=False)
+    assert model.get_config() == {**denoise_file.get_config(), "dtype": None}
+    assert weights_differ(model, denoise_file)
+
+
+def test_a_preset_takes_other_arguments(denoise_file):
+    model = RNAN.from_preset("denoise", input_size=(9, 12), name="mine")
+    assert (model.input_size, model.name) == ((9, 12), "mine") and not weights_differ(model, denoise_file)
+    small = RNAN.from_preset("denoise", load_weights=False, filters=8, num_blocks=2)
+    assert small.count_params() < denoise_file.count_params() / 10 and small.conditional
+    with pytest.raises(ValueError, match="shape"):
+        RNAN.from_preset("denoise", filters=8)
+
+
+@pytest.mark.parametrize("size", VARIANTS)
+def test_a_size_is_no_preset(size):
+    message = f"'{size}' is a size and no preset: RNAN(**rnan_tf.VARIANTS['{size}']) builds it"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        RNAN.from_preset(size)
+
+
+@pytest.mark.parametrize("name", ["rnan_huge", "", "denoise.keras", "../weights/denoise"])
+def test_an_unknown_preset(name):
+    with pytest.raises(ValueError, match=rf"`preset` must be one of .*denoise, .*Received: '{re.escape(name)}'"):
+        RNAN.from_preset(name)
 
 
 # === Arguments ===

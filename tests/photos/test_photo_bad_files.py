@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import warnings
 import zlib
 
@@ -29,6 +30,8 @@ def encoded(extension, depth=8):
     buffer = io.BytesIO()
     if extension == "tif":
         tifffile.imwrite(buffer, RGB16 if depth == 16 else RGB8, photometric="rgb", compression="zlib")
+    elif extension == "lzw.tif":
+        tifffile.imwrite(buffer, RGB16, photometric="rgb", compression="lzw")
     elif depth == 16:
         buffer.write(tf_png16(RGB16))
     else:
@@ -38,7 +41,7 @@ def encoded(extension, depth=8):
     return buffer.getvalue()
 
 
-CODECS = [("png", 8), ("png", 16), ("jpg", 8), ("tif", 8), ("tif", 16), ("bmp", 8), ("webp", 8)]
+CODECS = [("png", 8), ("png", 16), ("jpg", 8), ("tif", 8), ("tif", 16), ("lzw.tif", 16), ("bmp", 8), ("webp", 8)]
 
 
 @pytest.mark.parametrize(("extension", "depth"), CODECS)
@@ -103,6 +106,48 @@ def test_max_pixels_is_inclusive(tmp_path, extension):
     path, count = save(tmp_path / f"a.{extension}", RGB8), RGB8.shape[0] * RGB8.shape[1]
     assert read_photo(path, max_pixels=count).pixels.shape == RGB8.shape
     assert_image_error(lambda: read_photo(path, max_pixels=count - 1), path, "73 x 61", count - 1, "max_pixels")
+
+
+@pytest.fixture
+def small_memory():
+    """Fail where Python and numpy took more than 20 MB at a time."""
+    tracemalloc.start()
+    yield
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
+
+
+def patch_tags(path, **values):
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        for name, value in values.items():
+            struct.pack_into("<H", data, tiff.pages[0].tags[name].valueoffset, value)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_a_tile_much_larger_than_the_image_is_refused(tmp_path, small_memory, depth):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((16, 16), f"uint{depth}"), photometric="minisblack", tile=(256, 256))
+    assert read_photo(path).pixels.shape == (16, 16, 1)
+    patch_tags(path, TileLength=6000, TileWidth=6000)
+    assert_image_error(lambda: read_photo(path), path, "tiles of 36000000 pixels for 16 x 16")
+
+
+@pytest.mark.parametrize("compression", ["zlib", "zstd", "packbits"])
+def test_a_strip_that_inflates_beyond_the_image_is_refused(tmp_path, compression, request):
+    path, rows = tmp_path / "a.tif", np.zeros((2000, 6000, 3), np.uint16)
+    tifffile.imwrite(path, rows, photometric="rgb", compression=compression, rowsperstrip=len(rows))
+    patch_tags(path, ImageLength=16, ImageWidth=16, RowsPerStrip=16)
+    request.getfixturevalue("small_memory")
+    assert_image_error(lambda: read_photo(path), path, "cannot be decoded")
+
+
+def test_16_bit_compressions_without_a_bound_are_named(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, RGB16, photometric="rgb", compression="png")
+    assert_image_error(lambda: read_photo(path), path, "compression PNG", "LZW or Deflate")
 
 
 @pytest.mark.parametrize("side", [10_001, 20_000])  # below and above Pillow's own hard limit of 179 Mpixel

@@ -188,12 +188,20 @@ def test_refuses_to_write_what_the_format_cannot_hold(tmp_path, name, depth, alp
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("extension", ["jpg", "webp"])
-def test_refuses_to_write_sizes_beyond_the_format(tmp_path, extension):
+@pytest.mark.parametrize(("extension", "limit"), [("jpg", 65_500), ("webp", 16_383)])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_finds_sizes_beyond_the_format_before_the_restoration(tmp_path, extension, limit, scale):
     path = tmp_path / f"a.{extension}"
-    photo = Photo(np.zeros((1, 66_000, 1), np.uint8), None, None, "PNG")
-    assert_image_error(lambda: write_photo(path, photo), path, ".png")
-    assert os.listdir(tmp_path) == []
+    for shape in ((1, limit // scale, 1), (limit // scale, 1, 1)):
+        fits = Photo(np.zeros(shape, np.uint8), None, None, "PNG")
+        check_writable(path, fits, scale)
+        too_large = Photo(np.zeros((shape[0] + 1, shape[1] + 1, 1), np.uint8), None, None, "PNG")
+        assert_image_error(lambda image=too_large: check_writable(path, image, scale), path, limit, ".png")
+        check_writable(tmp_path / "a.png", too_large, scale)
+    if scale == 1:
+        write_photo(path, fits)
+        assert_image_error(lambda: write_photo(path, too_large), path, limit)
+        assert os.listdir(tmp_path) == [path.name]
 
 
 def test_writing_below_a_file_or_in_a_missing_folder(tmp_path):

@@ -12,9 +12,8 @@ from rnan_tf.errors import InputError
 from rnan_tf.photos.photo import Photo
 from rnan_tf.restoring.adapters import restore_photo
 from rnan_tf.restoring.tiling import Tiling, self_ensemble
-from rnan_tf.tasks.task import TASKS
+from rnan_tf.tasks.task import CFA_PATTERNS, TASKS
 
-PATTERNS = ("GRBG", "RGGB", "BGGR", "GBRG")
 SMALL_TILES = Tiling(16, 8)
 
 
@@ -28,8 +27,8 @@ def identity(batch):
     return batch
 
 
-def nearest(batch):
-    return batch.repeat(2, axis=1).repeat(2, axis=2)
+def nearest(scale):
+    return lambda batch: batch.repeat(scale, axis=1).repeat(scale, axis=2)
 
 
 def bayer(image, pattern):
@@ -83,9 +82,9 @@ def test_networks_see_their_channels_and_all_else_is_kept(task, channels, alpha,
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (3, 5), (333, 501)])
 @pytest.mark.parametrize("task", TASKS)
 def test_any_size(task, size):
-    scale = 2 if task == "sr" else 1
+    scale = TASKS[task].scale
     photo = random_photo(*size, channels=1)
-    restored = restore_photo(photo, TASKS[task], nearest if scale == 2 else identity, scale)
+    restored = restore_photo(photo, TASKS[task], nearest(scale))
     assert restored.pixels.shape == (scale * size[0], scale * size[1], 3 if task == "demosaic" else 1)
 
 
@@ -110,13 +109,14 @@ def test_colours_through_a_gray_network_stay_apart():
     assert len(seen) == 3
 
 
+@pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("alpha_value", [0, 137, 255])
-def test_enlarging_with_alpha(alpha_value):
+def test_enlarging_with_alpha(alpha_value, scale):
     photo = random_photo(alpha=True)
     photo.alpha[:] = alpha_value
-    restored = restore_photo(photo, TASKS["sr"], nearest, 2, SMALL_TILES)
-    np.testing.assert_array_equal(restored.pixels, photo.pixels.repeat(2, 0).repeat(2, 1))
-    assert restored.alpha.shape == (74, 92) and restored.alpha.dtype == np.uint8
+    restored = restore_photo(photo, TASKS[f"sr-x{scale}"], nearest(scale), SMALL_TILES)
+    np.testing.assert_array_equal(restored.pixels, photo.pixels.repeat(scale, 0).repeat(scale, 1))
+    assert restored.alpha.shape == (37 * scale, 46 * scale) and restored.alpha.dtype == np.uint8
     assert np.all(restored.alpha == alpha_value)
 
 
@@ -145,13 +145,13 @@ class TestMosaics:
     @pytest.mark.parametrize("ensemble", [False, True])
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
     @pytest.mark.parametrize("size", [(40, 44), (41, 43)])
-    @pytest.mark.parametrize("pattern", PATTERNS)
+    @pytest.mark.parametrize("pattern", CFA_PATTERNS)
     def test_every_pattern_is_shown_as_grbg_and_keeps_its_colours(self, pattern, size, dtype, ensemble):
         image = ramp(*size, dtype)
         predict = self_ensemble(bilinear_demosaic, is_mosaic=True) if ensemble else bilinear_demosaic
         single, zeros = bayer(image, pattern)
         results = [
-            restore_photo(Photo(pixels, None, None, "PNG"), TASKS["demosaic"], predict, 1, SMALL_TILES, pattern).pixels
+            restore_photo(Photo(pixels, None, None, "PNG"), TASKS["demosaic"], predict, SMALL_TILES, pattern).pixels
             for pixels in (single, zeros)
         ]
         np.testing.assert_array_equal(*results)
@@ -164,7 +164,7 @@ class TestMosaics:
     @pytest.mark.parametrize("true, said", [("RGGB", "GRBG"), ("GRBG", "RGGB"), ("BGGR", "RGGB"), ("GBRG", "GRBG")])
     def test_a_wrong_pattern_is_noticed_where_it_can_be(self, true, said):
         photo = Photo(bayer(ramp(20, 20, np.uint8), true)[1], None, None, "PNG")
-        with pytest.raises(InputError, match=f"not a {said} mosaic.*the right cfa"):
+        with pytest.raises(InputError, match=f"not a {said} mosaic.*the right `cfa`"):
             restore_photo(photo, TASKS["demosaic"], bilinear_demosaic, cfa=said)
 
     def test_a_photograph_is_no_mosaic(self):
@@ -172,7 +172,7 @@ class TestMosaics:
             restore_photo(random_photo(), TASKS["demosaic"], bilinear_demosaic)
 
     def test_unknown_pattern(self):
-        with pytest.raises(InputError, match="cfa must be one of GRBG, RGGB, BGGR, GBRG; got XTRANS"):
+        with pytest.raises(InputError, match="`cfa` must be one of GRBG, RGGB, BGGR, GBRG; got XTRANS"):
             restore_photo(random_photo(channels=1), TASKS["demosaic"], bilinear_demosaic, cfa="XTRANS")
 
 

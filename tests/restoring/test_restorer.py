@@ -1,25 +1,29 @@
 """rnan_tf.restoring.restorer: one object, and one function, that restore; the command line is the oracle."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
-from rnan_tf.restoring.presets import read_manifest
 
 import rnan_tf
 from rnan_tf.errors import InputError
+from rnan_tf.restoring.restorer import preset_of
+from rnan_tf.tasks.task import TASKS
+from rnan_tf.weights import read_manifest
 from tests.helpers.command_line import MODELS, RGB, save, to16
 
 
 @pytest.fixture(scope="module")
 def restorers(models):
-    return {name: rnan_tf.Restorer.from_preset(models / f"{name}.keras") for name in MODELS if name != "untold"}
+    return {name: rnan_tf.Restorer.from_preset(models / f"{name}.keras") for name in MODELS}
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "untold"])
+@pytest.mark.parametrize("name", MODELS)
 def test_it_restores_as_the_command_does(name, restorers, rnan_tf, workplace):
     import rnan_tf as library
 
-    image = RGB if name in ("denoise", "jpeg-color", "sr", "jpeg") else RGB[..., 1]
+    image = RGB[..., 1] if name in ("demosaic", "denoise-gray") else RGB
     save("a.png", image)
     for options, flags in (
         ({}, ""),
@@ -35,7 +39,7 @@ def test_it_restores_as_the_command_does(name, restorers, rnan_tf, workplace):
 def test_an_array_gives_an_array_a_photo_a_photo(restorers):
     gray = restorers["denoise-gray"](to16(RGB[..., 0]))
     assert (gray.shape, gray.dtype) == (RGB.shape[:2], np.uint16)
-    assert restorers["sr"](RGB).shape == (62, 74, 3)
+    assert restorers["sr-x2"](RGB).shape == (62, 74, 3)
     photo = rnan_tf.Photo(RGB, np.full(RGB.shape[:2], 7, np.uint8), None, "PNG")
     restored = restorers["denoise"](photo, sigma=30)
     assert isinstance(restored, rnan_tf.Photo)
@@ -58,24 +62,68 @@ def test_the_card(restorers):
     assert rnan_tf.ModelCard.from_dict(card.to_dict()) == card
     assert restorers["jpeg"].card.strength == "quality" and not restorers["jpeg"].card.conditional
     assert restorers["demosaic"].card.strengths is None and restorers["demosaic"].card.details["steps"] == 12
-    assert (restorers["sr"].card.scale, restorers["sr"].card.strength) == (2, None)
+    assert (restorers["sr-x2"].card.scale, restorers["sr-x2"].card.strength) == (2, None)
+
+
+def test_a_jpeg_has_its_quality_and_a_default(restorers):
+    restorer = restorers["jpeg-color"]
+    np.testing.assert_array_equal(restorer(RGB), restorer(RGB, quality=10))
+    assert (restorer(RGB) != restorer(RGB, quality=90)).any()
+    assert not restorer.estimates and restorer.default_strength == restorer.strength_for(RGB) == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "default", "estimates"),
+    [
+        ("denoise", 50, True),
+        ("denoise-gray", 30, False),
+        ("jpeg", 10, False),
+        ("demosaic", 0, False),
+        ("sr-x2", 0, False),
+    ],
+)
+def test_the_strength_where_none_is_given(restorers, name, default, estimates):
+    restorer = restorers[name]
+    assert (restorer.default_strength, restorer.estimates) == (default, estimates)
+    if not estimates:
+        assert restorer.strength_for(RGB) == default
 
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("demosaic", {"sigma": 25}, "restores demosaic, which has no sigma; leave sigma out"),
-        ("denoise", {"quality": 30}, "restores denoise, which has no quality"),
-        ("denoise", {"sigma": 75}, "trained for level 5 to 60, not 75"),
-        ("jpeg", {"quality": 30}, "is not told the quality; leave quality out"),
-        ("denoise-gray", {"sigma": 31}, "trained for level 30, not 31"),
-        ("denoise", {"tile": 18}, "^tile must be a multiple of 4"),
+        ("demosaic", {"sigma": 25}, "task demosaic has no sigma; leave `sigma` out"),
+        ("sr-x2", {"quality": 25}, "task sr-x2 has no quality; leave `quality` out"),
+        ("denoise", {"quality": 30}, "task denoise has no quality; leave `quality` out"),
+        ("jpeg-color", {"sigma": 30}, "task jpeg-color has no sigma; leave `sigma` out"),
+        ("denoise", {"sigma": 75}, "trained for sigma 5 to 60, not 75; give such a `sigma` or another model"),
+        ("denoise", {"sigma": float("nan")}, "trained for sigma 5 to 60, not nan"),
+        ("jpeg-color", {"quality": 96}, "trained for quality 5 to 95, not 96; give such a `quality`"),
+        ("jpeg", {"quality": 30}, "is not told the quality; leave `quality` out"),
+        ("denoise-gray", {"sigma": 31}, "trained for sigma 30, not 31"),
+        ("denoise", {"tile": 18}, r"^`tile` must be a multiple of 4"),
+        ("denoise", {"cfa": "GRBG"}, "denoise.keras: restores no mosaics; leave `cfa` out"),
+        ("sr-x2", {"cfa": "RGGB"}, "restores no mosaics; leave `cfa` out"),
+        ("demosaic", {"cfa": "XTRANS"}, "`cfa` must be one of GRBG, RGGB, BGGR, GBRG; got XTRANS"),
         ("demosaic", {}, "not a GRBG mosaic"),
     ],
 )
 def test_an_option_that_does_not_fit_is_an_error(name, options, message, restorers):
     with pytest.raises(InputError, match=message):
         restorers[name](RGB, **options)
+
+
+def test_the_only_strength_may_be_given(restorers):
+    gray = RGB[..., 1]
+    np.testing.assert_array_equal(restorers["denoise-gray"](gray, sigma=30), restorers["denoise-gray"](gray))
+
+
+def test_a_task_is_checked_or_told(models):
+    with pytest.raises(InputError, match=r"untold\.keras: does not say its task; give `task`"):
+        rnan_tf.Restorer.from_preset(models / "untold.keras")
+    assert rnan_tf.Restorer.from_preset(models / "untold.keras", "demosaic").task.name == "demosaic"
+    with pytest.raises(InputError, match="trained for task jpeg, not denoise-gray; give a model of that task"):
+        rnan_tf.Restorer.from_preset(models / "jpeg.keras", "denoise-gray")
 
 
 @pytest.mark.parametrize("shape", [(5,), (4, 4, 2), (0, 3, 3)])
@@ -98,12 +146,21 @@ def test_one_line_restores_a_file(workplace, models):
     save("a.png", RGB[..., 1])
     photo = rnan_tf.restore("a.png", "b.png", model=models / "demosaic.keras")
     np.testing.assert_array_equal(rnan_tf.read_photo("b.png").pixels, photo.pixels)
-    with pytest.raises(InputError, match="give a task"):
+    with pytest.raises(InputError, match="give `task`, whose preset is taken then, or `model`"):
         rnan_tf.restore("a.png", "c.png")
-    with pytest.raises(InputError, match="no network called sharpen is bundled"):
+    with pytest.raises(InputError, match="unknown task 'sharpen'; choose one of denoise, "):
         rnan_tf.restore("a.png", "c.png", task="sharpen")
     with pytest.raises(InputError, match="no format has the extension"):
         rnan_tf.restore("a.png", "c.xyz", model=models / "demosaic.keras")
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_preset_of_a_task(name):
+    if name in rnan_tf.list_presets():
+        assert preset_of(name) == name
+    else:
+        with pytest.raises(InputError, match=rf"no network for {name} comes with rnan-tf \(.* do\); give `model`"):
+            preset_of(name)
 
 
 @pytest.mark.parametrize("name", rnan_tf.list_presets())
@@ -111,10 +168,52 @@ def test_every_preset_restores_in_one_line(name):
     clean = np.ascontiguousarray(RGB)
     image = clean[..., 1] if name in ("demosaic", "denoise-gray") else clean
     restored = rnan_tf.restore(image, task=name)
-    scale = int(name[-1]) if name.startswith("sr-x") else 1
+    scale = TASKS[name].scale
     assert restored.shape[:2] == (31 * scale, 37 * scale)
     assert restored.dtype == np.uint8
     assert abs(restored.mean() - image.mean()) < 12
     assert rnan_tf.Restorer.from_preset(name).card.details["steps"] > 0
     assert name in read_manifest()
     keras.backend.clear_session()
+
+
+# === Without TensorFlow ===
+
+
+SCRIPT = """
+import json, sys
+import rnan_tf, rnan_tf.tasks.task
+from rnan_tf.restoring.runtimes.litert import read_tflite_card
+loaded = lambda: sorted({name.partition(".")[0] for name in sys.modules} & {"tensorflow", "keras"})
+found = [loaded()]
+photo, model, target = sys.argv[1:4]
+card = read_tflite_card(open(model, "rb").read())
+found.append(loaded())
+restorer = rnan_tf.Restorer.from_preset(model)
+assert restorer.card.to_dict() == card
+restorer(rnan_tf.read_photo(photo)), restorer(photo, self_ensemble=True)
+rnan_tf.restore(photo, target, model=model, sigma=30)
+found.append(loaded())
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "webp", "tif"])
+def test_a_phone_model_restores_without_tensorflow(run_python, tmp_path, tflite_file, extension):
+    save(tmp_path / f"a.{extension}")
+    found = run_python(SCRIPT, tmp_path / f"a.{extension}", tflite_file, tmp_path / f"b.{extension}")
+    assert found == [[], [], []]
+    assert rnan_tf.read_photo(tmp_path / f"b.{extension}").pixels.shape == RGB.shape
+
+
+@pytest.fixture(scope="module")
+def tflite_file(models, tmp_path_factory):
+    from rnan_tf.export.tflite import exporting
+    from rnan_tf.network.loading import load_model
+    from rnan_tf.restoring.card import card_of
+
+    model = load_model(models / "denoise.keras")
+    path = tmp_path_factory.mktemp("phone") / "m.tflite"
+    card = replace(card_of(model, "denoise"), tile=16, overlap=4)
+    path.write_bytes(exporting.add_card(exporting.convert(model, 16), card))
+    return path

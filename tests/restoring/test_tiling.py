@@ -10,7 +10,10 @@ from scipy import ndimage
 from rnan_tf.errors import InputError
 from rnan_tf.network.model import RNAN
 from rnan_tf.photos.pixels import to_float
-from rnan_tf.restoring.tiling import MULTIPLE, Tiling, model_predictor, restore, self_ensemble
+from rnan_tf.restoring.card import ModelCard
+from rnan_tf.restoring.runtimes.keras import KerasRuntime
+from rnan_tf.restoring.tiling import MULTIPLE, Tiling, asked_tiling, restore, self_ensemble
+from rnan_tf.tasks.task import get_task
 
 SIZES = [(1, 1), (1, 7), (2, 2), (3, 130), (16, 17), (61, 5), (127, 129), (101, 333)]
 
@@ -28,7 +31,8 @@ def smooth_photo(height, width, dtype=np.uint16):
 
 def random_model(**kwargs):
     """A network whose non-local blocks have an effect, which they do not as initialised."""
-    model = RNAN(filters=8, num_blocks=2, **kwargs)
+    card = ModelCard.of_task(get_task("denoise"), (0, 75), kwargs.get("conditional", False))
+    model = RNAN(filters=8, num_blocks=2, metadata=card.to_dict(), **kwargs)
     rng = np.random.default_rng(0)
     for variable in model.weights:
         fan_in = max(np.prod(variable.shape[:-1]), 9)
@@ -54,8 +58,15 @@ class TestTiling:
         ],
     )
     def test_out_of_range(self, tile, overlap, flag):
-        with pytest.raises(InputError, match=rf"^{flag} must be a multiple of 4.*got {locals()[flag]}"):
+        with pytest.raises(InputError, match=rf"^`{flag}` must be a multiple of 4.*got {locals()[flag]}"):
             Tiling(tile, overlap)
+
+    def test_what_was_not_asked_for_is_the_default(self):
+        default = Tiling()
+        assert asked_tiling() == default == Tiling(128, 16)
+        assert asked_tiling(64) == Tiling(64, 16) and asked_tiling(None, 0) == Tiling(128, 0)
+        with pytest.raises(InputError, match=r"^`overlap` must be a multiple of 4"):
+            asked_tiling(16)  # too small for the default overlap
 
 
 class TestRestore:
@@ -141,7 +152,7 @@ class TestSeams:
     def test_a_network_leaves_no_visible_seam(self, space_to_depth):
         """Tiles change what attention sees; the difference to the whole image must not jump at their edges."""
         model, image = random_model(space_to_depth=space_to_depth), smooth_photo(64, 84)
-        predict, batch = model_predictor(model), to_float(image)[None]
+        predict, batch = KerasRuntime(model).run, to_float(image)[None]
         for variable in model.get_layer("tail").weights:  # a change of 5 levels, as a trained network makes
             variable.assign(variable * 0.02 / np.std(predict(batch) - batch))
         whole = restore(predict, image, tiling=Tiling(84, 0)) / 257
@@ -184,27 +195,6 @@ def test_progress_is_told_every_tile_and_can_end_it():
         restore(lambda batch: batch, photo(40, 40), tiling=Tiling(16, 0), progress=cancel)
 
 
-class TestModelPredictor:
-    @pytest.mark.parametrize("conditional", [False, True])
-    def test_gives_what_the_model_gives(self, conditional):
-        model = random_model(conditional=conditional)
-        batch = to_float(photo(13, 10))[None]
-        results = []
-        for level in (0.1, 0.3):
-            inputs = {"image": batch, "level": np.array([level], "float32")} if conditional else batch
-            results.append(model_predictor(model, level)(batch))
-            assert results[-1].dtype == np.float32
-            np.testing.assert_allclose(results[-1], model(inputs), atol=1e-5)
-        assert (np.abs(results[0] - results[1]).max() > 1e-3) == conditional
-
-    def test_xla_is_off(self, monkeypatch):
-        # What Keras decides on a machine with a GPU.
-        monkeypatch.setattr(RNAN, "_resolve_auto_jit_compile", lambda self: True)
-        model = random_model()
-        model_predictor(model)
-        assert not model.jit_compile
-
-
 def symmetric_blur(batch):
     kernel = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]])[None, :, :, None] / 16
     return ndimage.convolve(batch, kernel, mode="mirror")
@@ -243,6 +233,22 @@ class TestSelfEnsemble:
         mirrored = [np.rot90(predict(np.rot90(batch[:, ::-1], k, axes=(1, 2))), -k, axes=(1, 2)) for k in range(4)]
         expected = (sum(turned_back) + sum(x[:, ::-1] for x in mirrored)) / 8
         np.testing.assert_allclose(self_ensemble(predict)(batch), expected, rtol=1e-5)
+
+    def test_sums_in_float32(self):
+        """As it always has: sums in float64 would round some pixels the other way."""
+        batch, seen = to_float(photo(6, 8))[None], []
+
+        def predict(x):
+            seen.append(x**3)
+            return seen[-1]
+
+        result = self_ensemble(predict)(batch)
+        turns = itertools.product((1, -1), (1, -1), (False, True))
+        total = np.float32(0)
+        for y, (flip_y, flip_x, transpose) in zip(seen, turns, strict=True):
+            total = total + (y.swapaxes(1, 2) if transpose else y)[:, ::flip_y, ::flip_x]
+        assert result.dtype == np.float32
+        np.testing.assert_array_equal(result, total / 8)
 
     @pytest.mark.parametrize("predict", [symmetric_blur, lambda x: x.repeat(2, 1).repeat(2, 2)])
     def test_changes_nothing_where_turns_do_not_matter(self, predict):

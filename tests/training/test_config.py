@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import math
+import re
 
 import pytest
 
-from rnan_tf.cli.train import parse_arguments
-from rnan_tf.errors import InputError
-from rnan_tf.training.config import TrainConfig
+from rnan_tf.cli.train import main, parse_arguments
+from rnan_tf.errors import InputError, with_dashes
+from rnan_tf.training.config import TrainConfig, read_config
 from rnan_tf.training.strategy import Placement
 
 
@@ -19,7 +21,7 @@ def test_the_model_follows_the_machine(has_gpu, model):
 
 @pytest.mark.parametrize(
     ("task", "model", "loss"),
-    [("denoise", "rnan", "l2"), ("sr", "rnan", "l1"), ("denoise", "rnan_lite", "l1"), ("jpeg", "rnan", "l2")],
+    [("denoise", "rnan", "l2"), ("sr-x2", "rnan", "l1"), ("denoise", "rnan_lite", "l1"), ("jpeg", "rnan", "l2")],
 )
 def test_the_loss_follows_task_and_model(task, model, loss):
     assert TrainConfig(task=task, model=model).resolved(False).loss == loss
@@ -27,7 +29,7 @@ def test_the_loss_follows_task_and_model(task, model, loss):
 
 
 @pytest.mark.parametrize(
-    ("task", "model", "size"), [("sr", "rnan_lite", 24), ("sr", "rnan", 48), ("jpeg", "rnan_lite", 48)]
+    ("task", "model", "size"), [("sr-x2", None, 24), ("sr-x2", "rnan", 48), ("jpeg", "rnan_lite", 48)]
 )
 def test_the_patch_size_follows_task_and_model(task, model, size):
     assert TrainConfig(task=task, model=model).resolved(False).patch_size == size
@@ -36,8 +38,18 @@ def test_the_patch_size_follows_task_and_model(task, model, size):
 
 def test_every_open_field_but_init_is_filled_in():
     config = TrainConfig(task="denoise").resolved(False)
-    assert config.level == "50"
-    assert [name for name, value in dataclasses.asdict(config).items() if value is None] == ["init"]
+    assert config.sigma == "50"
+    # A task has one strength or none.
+    assert [name for name, value in dataclasses.asdict(config).items() if value is None] == ["quality", "init"]
+    config = TrainConfig(task="jpeg-color").resolved(False)
+    assert config.quality == "10"
+    assert [name for name, value in dataclasses.asdict(config).items() if value is None] == ["sigma", "init"]
+
+
+def test_a_range_of_strengths_is_read():
+    assert TrainConfig(task="denoise", sigma="0-75").resolved(False).strengths == (0, 75)
+    assert TrainConfig(task="jpeg", quality="30").resolved(False).strengths == (30, 30)
+    assert TrainConfig(task="sr-x3").resolved(False).strengths == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -48,10 +60,17 @@ def test_every_open_field_but_init_is_filled_in():
         ({"patch_size": 47}, "--patch-size"),
         ({"patch_size": 4}, "--patch-size"),
         ({"learning_rate": -1.0}, "--learning-rate"),
+        ({"learning_rate": math.nan}, "--learning-rate must be above 0; got nan"),
+        ({"clipnorm": math.nan}, "--clipnorm must be at least 0, .*got nan"),
+        ({"clipnorm": math.inf}, "--clipnorm"),
+        ({"warmup_steps": -5}, "--warmup-steps must be at least 0; got -5"),
+        ({"seed": -1}, "--seed must be from 0 to 4294967295; got -1"),
+        ({"seed": 2**40}, "--seed must be from 0 to 4294967295; got 1099511627776"),
         ({"val_data": ("x",)}, "--val-data"),
-        ({"task": "denoise", "level": "80"}, "80"),
-        ({"task": "sr", "level": "2-4"}, "2-4"),
-        ({"task": "demosaic", "level": "3"}, "no level"),
+        ({"task": "denoise", "sigma": "80"}, "80"),
+        ({"task": "sr-x2", "sigma": "2-4"}, "task sr-x2 has no --sigma"),
+        ({"task": "demosaic", "quality": "3"}, "task demosaic has no --quality"),
+        ({"task": "denoise", "quality": "30"}, "task denoise has no --quality; give its --sigma"),
         ({"task": "jpeg", "subsampling": ("4:2:0",)}, "task jpeg has no chroma subsampling; leave --subsampling out"),
         ({"task": "jpeg", "skip_subsampled": True, "data": ("x",)}, "task jpeg .*leave --skip-subsampled out"),
         ({"task": "denoise-gray", "skip_subsampled": True, "data": ("x",)}, "leave --skip-subsampled out"),
@@ -59,9 +78,30 @@ def test_every_open_field_but_init_is_filled_in():
     ],
 )
 def test_wrong_values_are_named(wrong, named):
-    with pytest.raises(InputError, match=named) as caught:
+    with pytest.raises(InputError) as caught:
         TrainConfig(**wrong).resolved(False)
+    assert re.search(named, with_dashes(str(caught.value)))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--seed -1",
+        "--seed 1099511627776",
+        "--learning-rate nan",
+        "--clipnorm nan",
+        "--warmup-steps -5",
+        "--task sr",
+        "--level 25",
+        "--task denoise --quality 30",
+    ],
+)
+def test_wrong_use_is_one_line_and_2(tmp_path, capsys, flags):
+    assert main([*flags.split(), "--run-dir", str(tmp_path / "run")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_subsampling_follows_the_task():
@@ -76,13 +116,14 @@ def test_flags_without_a_value():
 
 
 def test_arguments_reach_their_fields(tmp_path):
-    flags = "--task sr --level 3 --data a b --steps 7 --learning-rate 2e-4 --loss l2 --precision bfloat16"
+    flags = "--task jpeg-color --quality 5-60 --data a b --steps 7 --learning-rate 2e-4 --loss l2 --precision bfloat16"
     flags += " --subsampling 4:4:4 4:2:2"
     where = "--strategy mirrored --devices CPU:0 CPU:1 --data-service grpc://host:1"
-    config, placement, run_dir = parse_arguments([*flags.split(), *where.split(), "--run-dir", str(tmp_path)])
+    more = ["--run-dir", str(tmp_path), "--data-changed", "ok"]
+    config, placement, run_dir, data_changed = parse_arguments([*flags.split(), *where.split(), *more])
     expected = TrainConfig(
-        task="sr",
-        level="3",
+        task="jpeg-color",
+        quality="5-60",
         data=("a", "b"),
         steps=7,
         learning_rate=2e-4,
@@ -92,7 +133,8 @@ def test_arguments_reach_their_fields(tmp_path):
     )
     assert config == expected
     assert placement == Placement("mirrored", ("CPU:0", "CPU:1"), "grpc://host:1")
-    assert run_dir == tmp_path
+    assert (run_dir, data_changed) == (tmp_path, True)
+    assert parse_arguments([])[2:] == (None, False)
 
 
 @pytest.mark.parametrize(
@@ -106,26 +148,61 @@ def test_wrong_arguments_are_named(argument):
 
 def test_a_folder_keeps_one_configuration(tmp_path):
     config = TrainConfig().resolved(False)
-    config.write(tmp_path, started=False)
+    config.write(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["steps"] == 20_000
-    config.write(tmp_path, started=True)
-    with pytest.raises(InputError, match=r"seed 0 there, 1 now.*--run-dir"):
-        dataclasses.replace(config, seed=1).write(tmp_path, started=True)
+    config.check_same(tmp_path)
+    with pytest.raises(InputError, match=r"seed 0 there, 1 now.*`run_dir`"):
+        dataclasses.replace(config, seed=1).check_same(tmp_path)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(InputError, match="not a readable configuration"):
-        config.write(tmp_path, started=True)
-    config.write(tmp_path, started=False)  # without a result, any configuration may take the folder
-    config.write(tmp_path, started=True)
+    with pytest.raises(InputError, match=r"not a readable configuration.*`run_dir`"):
+        config.check_same(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(InputError, match=r"not a configuration.*`run_dir`"):
+        config.check_same(tmp_path)
+    config.write(tmp_path)  # without a result, any configuration may take the folder
+    config.check_same(tmp_path)
 
 
 def test_a_folder_older_than_some_options_keeps_its_configuration(tmp_path):
     config = TrainConfig(data=("a",)).resolved(False)
-    config.write(tmp_path, started=False)
+    config.write(tmp_path)
     path = tmp_path / "config.json"
     kept = {
         k: v for k, v in json.loads(path.read_text()).items() if k not in ("subsampling", "skip_subsampled", "val_data")
     }
     path.write_text(json.dumps(kept))
-    config.write(tmp_path, started=True)
+    config.check_same(tmp_path)
     with pytest.raises(InputError, match="skip_subsampled False there, True now"):
-        dataclasses.replace(config, skip_subsampled=True).write(tmp_path, started=True)
+        dataclasses.replace(config, skip_subsampled=True).check_same(tmp_path)
+
+
+VERSION_0_1 = {"data": [], "val_data": [], "model": "rnan_lite", "steps": 12, "batch_size": 2, "patch_size": 16}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"task": "denoise", "level": "0-75"}, {"task": "denoise", "sigma": "0-75", "model": "rnan_lite"}),
+        ({"task": "jpeg", "level": "10"}, {"task": "jpeg", "quality": "10", "model": "rnan_lite"}),
+        ({"task": "sr", "level": "3"}, {"task": "sr-x3", "model": "rnan_lite_sr"}),
+        ({"task": "demosaic", "level": None}, {"task": "demosaic", "model": "rnan_lite"}),
+    ],
+)
+def test_configurations_of_version_0_1_are_read(tmp_path, old, new):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**VERSION_0_1, **old}))
+    config = read_config(path)
+    assert config == TrainConfig(**new, steps=12, batch_size=2, patch_size=16, optimizer="adam")
+    path.write_text(json.dumps({**VERSION_0_1, **old, "optimizer": "muon"}))
+    assert read_config(path).optimizer == "muon"
+
+
+def test_the_names_of_the_photographs_may_differ_where_they_are_known_to_be_the_same(tmp_path):
+    config = TrainConfig(data=("a",)).resolved(False)
+    config.write(tmp_path)
+    renamed = dataclasses.replace(config, data=("/far/a",), val_data=("b",))
+    renamed.check_same(tmp_path, same_photographs=True)
+    with pytest.raises(InputError, match="data"):
+        renamed.check_same(tmp_path)
+    with pytest.raises(InputError, match="data"):  # scikit-image's are other photographs than those of a folder
+        dataclasses.replace(config, data=()).check_same(tmp_path, same_photographs=True)

@@ -1,6 +1,7 @@
 """What is not finite never reaches weights, moments or averages, and a run that diverges goes back, then gives up."""
 
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,7 +10,6 @@ import tensorflow as tf
 
 import rnan_tf.training.run
 from rnan_tf.cli.train import main
-from rnan_tf.network.variants import VARIANTS
 from rnan_tf.training.callbacks import ProgressBar
 from rnan_tf.training.checkpoints import Progress
 from rnan_tf.training.compilation import compile_model, inner_optimizer
@@ -17,7 +17,8 @@ from rnan_tf.training.config import TrainConfig
 from rnan_tf.training.divergence import Diverged, Guard
 from rnan_tf.training.train_step import TrainedRNAN
 
-TINY = {"filters": 8, "num_blocks": 2, "space_to_depth": 2}
+TINY_RECIPE = Path(__file__).parents[1] / "helpers" / "tiny.json"
+TINY = json.loads(TINY_RECIPE.read_text())["network"]
 
 
 @pytest.fixture(scope="module")
@@ -132,10 +133,10 @@ def test_a_loss_far_above_its_median_for_many_steps_is_divergence():
     assert progress.high_in_a_row == 0 and len(progress.losses) == 101
 
 
-def test_at_too_high_a_rate_muon_goes_back_and_then_gives_up(photographs, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(VARIANTS, "rnan_lite", TINY)
+def test_at_too_high_a_rate_muon_goes_back_and_then_gives_up(photographs, tmp_path, capsys):
     arguments = "--model rnan_lite --batch-size 2 --patch-size 16 --validate-every 20 --steps 400 --warmup-steps 40"
     run = [*arguments.split(), "--learning-rate", "0.1", "--data", str(photographs), "--run-dir", str(tmp_path)]
+    run += ["--recipe", str(TINY_RECIPE)]
     assert main(run) == 1
     captured = capsys.readouterr()
     assert "50 steps in a row had a loss above 10 times its median up to step" in captured.out
@@ -148,16 +149,15 @@ def test_at_too_high_a_rate_muon_goes_back_and_then_gives_up(photographs, tmp_pa
 
 def poisoned_run(photographs, run_dir, monkeypatch, fits):
     """Train 6 steps; `fits`: the steps that are poisoned in each fit. Return exit code and the rates of all steps."""
-    monkeypatch.setitem(VARIANTS, "rnan_lite", TINY)
     batches, fits, rates = rnan_tf.training.run.patch_batches, iter(fits), []
 
-    def poisoned(files, spec, batch_size, first_step, part):
+    def poisoned(files, spec, batch_size, first_step, **options):
         bad = tf.constant([*next(fits, [])], tf.int64)
 
         def spoil(i, batch):
             return batch[0], tf.where(tf.reduce_any(bad == i + first_step + 1), float("nan"), batch[1])
 
-        return batches(files, spec, batch_size, first_step, part=part).enumerate().map(spoil)
+        return batches(files, spec, batch_size, first_step, **options).enumerate().map(spoil)
 
     def record(self, batch, logs=None):
         rates.append(float(self.model.optimizer.learning_rate))
@@ -165,6 +165,7 @@ def poisoned_run(photographs, run_dir, monkeypatch, fits):
     monkeypatch.setattr(rnan_tf.training.run, "patch_batches", poisoned)
     monkeypatch.setattr(ProgressBar, "on_train_batch_begin", record)
     arguments = "--model rnan_lite --batch-size 2 --patch-size 16 --validate-every 2 --steps 6 --max-bad-steps 2"
+    arguments += f" --recipe {TINY_RECIPE}"
     code = main([*arguments.split(), "--schedule", "step", "--data", str(photographs), "--run-dir", str(run_dir)])
     return code, rates
 

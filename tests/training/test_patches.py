@@ -68,7 +68,7 @@ def test_clean_patches_are_crops_of_the_tasks_clean_images(photos, name, cache_b
     size = spec.clean_size
     windows = set()
     for file in photos:
-        clean = read_clean(file, TASKS[name], spec.level[0])
+        clean = read_clean(file, TASKS[name])
         view = np.lib.stride_tricks.sliding_window_view(clean, (size, size), axis=(0, 1))
         windows.update(view[y, x].tobytes() for y in range(view.shape[0]) for x in range(view.shape[1]))
     for patch in clean_patches(photos, spec, 24, cache_bytes):
@@ -80,7 +80,7 @@ def test_clean_patches_are_crops_of_the_tasks_clean_images(photos, name, cache_b
 
 
 @pytest.mark.parametrize(
-    ("name", "level", "cache_bytes"),
+    ("name", "strengths", "cache_bytes"),
     [
         ("denoise", "50", CACHED),
         ("denoise", "0-75", CACHED),
@@ -90,21 +90,21 @@ def test_clean_patches_are_crops_of_the_tasks_clean_images(photos, name, cache_b
         ("jpeg", "5-60", CACHED),
         ("jpeg-color", "10", CACHED),
         ("jpeg-color", "5-95", STREAMED),
-        ("sr", "2", CACHED),
-        ("sr", "3", CACHED),
-        ("sr", "4", CACHED),
+        ("sr-x2", None, CACHED),
+        ("sr-x3", None, CACHED),
+        ("sr-x4", None, CACHED),
         ("denoise-gray", "0-75", STREAMED),
         ("demosaic", None, STREAMED),
-        ("sr", "3", STREAMED),
+        ("sr-x3", None, STREAMED),
     ],
 )
-def test_batches(photos, name, level, cache_bytes):
-    spec = spec_of(name, level)
-    task, scale = spec.task, int(level) if name == "sr" else 1
-    is_random = name.startswith("denoise") or "-" in (level or "")
+def test_batches(photos, name, strengths, cache_bytes):
+    spec = spec_of(name, strengths)
+    task, scale = spec.task, int(name[-1]) if name.startswith("sr") else 1
+    is_random = name.startswith("denoise") or "-" in (strengths or "")
     dataset = patch_batches(photos, spec, 4, cache_bytes=cache_bytes)
     degraded_spec = tf.TensorSpec((4, 16, 16, task.channels), tf.float32)
-    if task.conditional and "-" in level:
+    if task.conditional and "-" in strengths:
         degraded_spec = {"image": degraded_spec, "level": tf.TensorSpec((4,), tf.float32)}
     clean_spec = tf.TensorSpec((4, 16 * scale, 16 * scale, task.channels), tf.float32)
     assert dataset.element_spec == (degraded_spec, clean_spec)
@@ -117,7 +117,7 @@ def test_batches(photos, name, level, cache_bytes):
             assert np.ptp(images) > 0.3
         if not is_random:
             for image, patch in zip(degraded, clean, strict=True):
-                expected = task.degrade(np.rint(patch * 255).astype(np.uint8), (0, 0), spec.level[0])
+                expected = task.degrade(np.rint(patch * 255).astype(np.uint8), (0, 0), spec.strengths[0])
                 np.testing.assert_array_equal(image, expected / np.float32(255))
 
 
@@ -130,7 +130,7 @@ def gray_card(tmp_path_factory):
     ("name", "sigma", "cache_bytes"),
     [("denoise", "25", CACHED), ("denoise", "12.5", STREAMED), ("denoise-gray", "12.5", CACHED)],
 )
-def test_noise_has_the_level_and_is_new_in_every_patch(gray_card, name, sigma, cache_bytes):
+def test_noise_has_its_sigma_and_is_new_in_every_patch(gray_card, name, sigma, cache_bytes):
     parts = [x for x, _ in batches(gray_card, spec_of(name, sigma, size=64), 4, 8, cache_bytes=cache_bytes)]
     noise = np.concatenate(parts).reshape(32, -1) * 255 - 128
     assert noise.std(axis=1) == pytest.approx(np.full(32, float(sigma)), rel=0.04)
@@ -139,21 +139,21 @@ def test_noise_has_the_level_and_is_new_in_every_patch(gray_card, name, sigma, c
 
 
 @pytest.mark.parametrize(("name", "cache_bytes"), [("denoise", STREAMED), ("denoise-gray", CACHED)])
-def test_a_range_of_noise_levels_is_covered_and_told(gray_card, name, cache_bytes):
+def test_a_range_of_sigmas_is_covered_and_told(gray_card, name, cache_bytes):
     spec = spec_of(name, "5-30", size=64)
     assert spec.conditional
-    noise, levels = [], []
+    noise, sigmas = [], []
     for x, _ in batches(gray_card, spec, 12, 8, cache_bytes=cache_bytes):
         noise.append(x["image"].reshape(8, -1) * 255 - 128)
-        levels.append(x["level"] * 255)
-    noise, levels = np.concatenate(noise), np.concatenate(levels)
+        sigmas.append(x["level"] * 255)
+    noise, sigmas = np.concatenate(noise), np.concatenate(sigmas)
     measured = np.sqrt(noise.var(axis=1) - 1 / 12)  # without the variance of rounding
-    assert measured == pytest.approx(levels, rel=0.05)
-    assert np.mean(measured / levels) == pytest.approx(1, abs=0.003)  # three standard errors
-    assert 5 <= levels.min() < 7
-    assert 28 < levels.max() <= 30
-    assert np.abs(levels - np.rint(levels)).max() > 0.4  # any number in between
-    assert np.histogram(levels, 5, (5, 30))[0].min() >= 8
+    assert measured == pytest.approx(sigmas, rel=0.05)
+    assert np.mean(measured / sigmas) == pytest.approx(1, abs=0.003)  # three standard errors
+    assert 5 <= sigmas.min() < 7
+    assert 28 < sigmas.max() <= 30
+    assert np.abs(sigmas - np.rint(sigmas)).max() > 0.4  # any number in between
+    assert np.histogram(sigmas, 5, (5, 30))[0].min() >= 8
 
 
 def pillow_jpeg(pixels, quality, **options):
@@ -177,7 +177,7 @@ def test_a_range_of_jpeg_qualities_is_covered_in_whole_numbers(photos, cache_byt
 
 
 @pytest.mark.parametrize(
-    ("name", "level", "expected"),
+    ("name", "strengths", "expected"),
     [
         ("denoise", "50", False),
         ("denoise", "0-75", True),
@@ -186,11 +186,11 @@ def test_a_range_of_jpeg_qualities_is_covered_in_whole_numbers(photos, cache_byt
         ("jpeg", "5-60", False),
         ("jpeg-color", "10", False),
         ("jpeg-color", "5-95", True),
-        ("sr", "3", False),
+        ("sr-x3", None, False),
     ],
 )
-def test_the_network_is_told_the_level_only_of_a_range(name, level, expected):
-    assert spec_of(name, level).conditional is expected
+def test_the_network_is_told_the_strength_only_of_a_range(name, strengths, expected):
+    assert spec_of(name, strengths).conditional is expected
 
 
 @pytest.mark.parametrize("among", [("4:4:4",), ("4:2:0", "4:4:4", "4:2:2")])
@@ -199,10 +199,10 @@ def test_color_jpegs_have_the_quality_that_is_told_and_a_drawn_subsampling(photo
     spec = dataclasses.replace(spec, task=spec.task.with_subsampling(*among))
     qualities, subsamplings = set(), set()
     for x, clean in batches(photos, spec, 10, 8):
-        for degraded, level, patch in zip(x["image"], x["level"], clean, strict=True):
+        for degraded, told, patch in zip(x["image"], x["level"], clean, strict=True):
             pixels, expected = (np.rint(image * 255).astype(np.uint8) for image in (patch, degraded))
-            quality = round(float(level) * 255)
-            assert level * 255 == pytest.approx(quality, abs=1e-4)
+            quality = round(float(told) * 255)
+            assert told * 255 == pytest.approx(quality, abs=1e-4)
             same = [name for name in among if np.array_equal(pillow_jpeg(pixels, quality, subsampling=name), expected)]
             assert same
             qualities.add(quality)
@@ -211,18 +211,18 @@ def test_color_jpegs_have_the_quality_that_is_told_and_a_drawn_subsampling(photo
     assert subsamplings == set(among)
 
 
-# Of the first batches of (task, level, patch size), as they were before there was a task `jpeg-color`.
+# Of the first batches of (task, strengths, patch size), as they were before there was a task `jpeg-color`.
 CHECKSUMS = {
     ("denoise", "0-75", 16): 3723833014,
     ("denoise-gray", "25", 16): 179772227,
     ("demosaic", None, 16): 4209382179,
     ("jpeg", "5-60", 16): 2603133374,
-    ("sr", "3", 8): 758023548,
+    ("sr-x3", None, 8): 758023548,
 }
 
 
-@pytest.mark.parametrize(("name", "level", "size"), CHECKSUMS)
-def test_a_seed_gives_the_patches_that_it_always_gave(maps, name, level, size):
-    arrays = tf.nest.flatten(batches(maps, spec_of(name, level, size), 4))
+@pytest.mark.parametrize(("name", "strengths", "size"), CHECKSUMS)
+def test_a_seed_gives_the_patches_that_it_always_gave(maps, name, strengths, size):
+    arrays = tf.nest.flatten(batches(maps, spec_of(name, strengths, size), 4))
     images = [np.rint(array * 255).astype(np.uint8).tobytes() for array in arrays if array.ndim == 4]
-    assert zlib.crc32(b"".join(images)) == CHECKSUMS[name, level, size]
+    assert zlib.crc32(b"".join(images)) == CHECKSUMS[name, strengths, size]

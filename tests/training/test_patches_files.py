@@ -51,7 +51,7 @@ from rnan_tf.training import patches as data
 
 reads = 0
 
-def read(path, task, level):
+def read(path, task):
     global reads
     reads += 1
     return np.full((2000, 2000, 3), reads, np.uint8)  # 12 MB
@@ -146,8 +146,8 @@ def test_streaming_ends_when_every_file_is_damaged(maps, tmp_path):
 
 
 @MODES
-@pytest.mark.parametrize(("name", "level", "least"), [("denoise", None, 48), ("sr", "2", 96), ("sr", "4", 192)])
-def test_a_folder_without_a_usable_image_is_named(tmp_path, name, level, least, cache_bytes):
+@pytest.mark.parametrize(("name", "least"), [("denoise", 48), ("sr-x2", 96), ("sr-x4", 192)])
+def test_a_folder_without_a_usable_image_is_named(tmp_path, name, least, cache_bytes):
     side = least - 1
     files = [
         save(tmp_path / "small.png", skimage.data.astronaut()[: side + 40, :side]),
@@ -155,7 +155,7 @@ def test_a_folder_without_a_usable_image_is_named(tmp_path, name, level, least, 
     ]
     expected = f"{tmp_path}: none of 2 images can be used; each must be readable and at least {least}x{least}"
     with pytest.raises(InputError) as caught:
-        patch_batches(files, spec_of(name, level, size=48), 4, cache_bytes=cache_bytes)
+        patch_batches(files, spec_of(name, size=48), 4, cache_bytes=cache_bytes)
     assert str(caught.value) == expected
 
 
@@ -174,9 +174,9 @@ def test_read_images_of_a_folder(photos):
         read_images([photos[0].parent.parent / "*.png", photos[0].parent], TASKS["denoise"])
 
 
-@pytest.mark.parametrize(("scale", "size"), [("2", (80, 98)), ("3", (81, 99)), ("4", (80, 96))])
+@pytest.mark.parametrize(("scale", "size"), [(2, (80, 98)), (3, (81, 99)), (4, (80, 96))])
 def test_read_images_crops_for_sr(photos, scale, size):
-    ((_, pixels),) = read_images([photos[1]], TASKS["sr"], int(scale))
+    ((_, pixels),) = read_images([photos[1]], TASKS[f"sr-x{scale}"])
     assert pixels.shape == (*size, 3)
 
 
@@ -197,7 +197,7 @@ def test_any_kind_of_photograph_fits_any_task(tmp_path, name):
         tmp_path / "deep.png": rgb,
     }
     for file, pixels in cases.items():
-        clean = read_clean(file, task, task.default_level)
+        clean = read_clean(file, task)
         assert clean.dtype == np.uint8
-        np.testing.assert_array_equal(clean, task.clean(pixels, task.default_level))
+        np.testing.assert_array_equal(clean, task.clean(pixels))
     assert clean_patches(list(cases), spec_of(name, size=16), 8).shape[3] == task.channels

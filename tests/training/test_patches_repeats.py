@@ -37,9 +37,9 @@ def test_a_seed_decides(photos, cache_bytes):
 
 
 @MODES
-@pytest.mark.parametrize(("name", "level"), [("denoise", "0-75"), ("sr", "2")])
-def test_a_resumed_run_goes_on_exactly(photos, name, level, cache_bytes):
-    spec = spec_of(name, level)
+@pytest.mark.parametrize(("name", "strengths"), [("denoise", "0-75"), ("sr-x2", None)])
+def test_a_resumed_run_goes_on_exactly(photos, name, strengths, cache_bytes):
+    spec = spec_of(name, strengths)
     uninterrupted = batches(photos, spec, 2 * PATCHES_PER_DECODE + 20, batch_size=3, cache_bytes=cache_bytes)
     for step in (1, PATCHES_PER_DECODE - 1, PATCHES_PER_DECODE, PATCHES_PER_DECODE + 5):
         resumed = batches(photos, spec, 20, batch_size=3, first_step=step, cache_bytes=cache_bytes)

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import signal
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,27 +12,37 @@ import pytest
 import skimage.data
 import skimage.metrics
 import tensorflow as tf
-from rnan_tf.restoring.loading import load_model
 
+from rnan_tf import weights as bundled
 from rnan_tf.cli.train import main
-from rnan_tf.network.variants import VARIANTS
-from rnan_tf.restoring import presets as bundled
-from rnan_tf.restoring.tiling import model_predictor, restore
+from rnan_tf.network.loading import load_model, save_model
+from rnan_tf.restoring.runtimes.keras import KerasRuntime
+from rnan_tf.restoring.tiling import restore
 from rnan_tf.tasks.task import get_task
+from rnan_tf.training import callbacks
 from rnan_tf.training.callbacks import ProgressBar
+from rnan_tf.training.checkpoints import Progress
 from rnan_tf.training.compilation import WarmupThenHalve, psnr
+from rnan_tf.training.config import TrainConfig, read_config
+from rnan_tf.training.data import RunData
+from rnan_tf.training.patches import PatchSpec
+from rnan_tf.training.run import Run
 from training import bundle
 
-# What these tests show does not depend on the network's size, and tracing the real one takes most of their time.
-TINY = {"filters": 8, "num_blocks": 2, "space_to_depth": 2}
-SMALL = ["--model", "rnan_lite", "--batch-size", "2", "--patch-size", "16", "--validate-every", "2"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tiny_preset():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(VARIANTS, "rnan_lite", TINY)
-        yield
+# What these tests show does not depend on the network's size, and tracing a real one takes most of their time.
+TINY = Path(__file__).parents[1] / "helpers" / "tiny.json"
+SMALL = [
+    "--recipe",
+    str(TINY),
+    "--model",
+    "rnan_lite",
+    "--batch-size",
+    "2",
+    "--patch-size",
+    "16",
+    "--validate-every",
+    "2",
+]
 
 
 def train(photographs, run_dir, *arguments):
@@ -39,19 +50,18 @@ def train(photographs, run_dir, *arguments):
 
 
 @pytest.mark.parametrize(
-    ("task", "level"),
+    ("task", "strength"),
     [
-        ("demosaic", None),
-        ("denoise", "0-75"),
-        ("denoise-gray", "25"),
-        ("jpeg", "5-60"),
-        ("jpeg-color", "5-95"),
-        ("sr", "3"),
+        ("demosaic", []),
+        ("denoise", ["--sigma", "0-75"]),
+        ("denoise-gray", ["--sigma", "25"]),
+        ("jpeg", ["--quality", "5-60"]),
+        ("jpeg-color", ["--quality", "5-95"]),
+        ("sr-x3", []),
     ],
 )
-def test_each_task_trains_and_its_model_restores(photographs, tmp_path, capsys, task, level):
-    level_flag = ["--level", level] if level else []
-    assert train(photographs, tmp_path, "--task", task, *level_flag, "--steps", "2") == 0
+def test_each_task_trains_and_its_model_restores(photographs, tmp_path, capsys, task, strength):
+    assert train(photographs, tmp_path, "--task", task, *strength, "--steps", "2") == 0
     output = capsys.readouterr().out
     assert output.startswith("model rnan_lite (asked for)")
     assert f"task {task}" in output
@@ -64,13 +74,10 @@ def test_each_task_trains_and_its_model_restores(photographs, tmp_path, capsys, 
     assert model.metadata["task"] == task
     assert model.metadata["steps"] == 2
     assert "code" in model.metadata
-    assert model.conditional == (level in ("0-75", "5-95"))
+    assert model.conditional == (strength[1:] in (["0-75"], ["5-95"]))
     image = np.full((9, 11, found.channels), 100, np.uint8)
-    assert restore(model_predictor(model), image, model.scale).shape == (
-        9 * model.scale,
-        11 * model.scale,
-        found.channels,
-    )
+    restored = restore(KerasRuntime(model).at(25), image, model.scale)
+    assert restored.shape == (9 * model.scale, 11 * model.scale, found.channels)
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +110,48 @@ def test_a_stopped_run_goes_on_to_the_same_bits(photographs, uninterrupted, tmp_
     assert final_state(tmp_path) == final_state(uninterrupted)
 
 
+def test_a_signal_in_the_validation_that_ends_a_fit_stops_the_run(photographs, tmp_path, monkeypatch, capsys):
+    def kill(at_step):
+        def evaluate_and_kill(*args):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return evaluate(*args)
+
+        def count_and_kill(self, batch, logs=None):
+            count(self, batch, logs)
+            if self.progress.step == at_step:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        evaluate, count = callbacks.evaluate, ProgressBar.on_train_batch_end
+        patch.setattr(ProgressBar, "on_train_batch_end", count_and_kill)
+        if at_step is None:
+            patch.setattr(callbacks, "evaluate", evaluate_and_kill)
+
+    for at_step, stopped_at in ((1, 1), (None, 2), (None, 3)):  # the second fit goes only up to the validation
+        with monkeypatch.context() as patch:
+            kill(at_step)
+            assert train(photographs, tmp_path, "--steps", "3") == 143
+        assert f"stopped at step {stopped_at} of 3" in capsys.readouterr().out
+
+
+def test_a_run_only_stores_what_it_is_given(tmp_path):
+    config = TrainConfig(task="denoise").resolved(False)
+    data = RunData(PatchSpec(get_task("denoise"), (50, 50), 16, 0), [tmp_path / "absent.png"], [])
+    run = Run(config, None, data, tmp_path / "absent")
+    assert (run.config, run.network, run.data, run.folder) == (config, None, data, tmp_path / "absent")
+    assert (run.progress, run.chief, run.strength) == (Progress(), True, 50)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_networks_are_described_in_files_only(photographs, uninterrupted, tmp_path, capsys):
+    recipe = tmp_path / "recipe.json"
+    for network, message in (({"filter": 8}, "filter"), ({"filters": 7}, "filters"), ({"scale": 5}, "scale")):
+        recipe.write_text(json.dumps({"network": network}))
+        assert train(photographs, tmp_path / "run", "--steps", "1", "--recipe", str(recipe)) == 2
+        last = capsys.readouterr().err.strip().splitlines()[-1]
+        assert last.startswith("error: --network {") and message in last
+    assert json.loads((uninterrupted / "config.json").read_text())["network"]["filters"] == 8
+
+
 def test_a_finished_run_says_so(photographs, uninterrupted, capsys):
     before = (uninterrupted / "best.keras").read_bytes()
     assert train(photographs, uninterrupted, "--steps", "5") == 0
@@ -122,10 +171,26 @@ def test_a_damaged_checkpoint_is_set_aside(photographs, uninterrupted, tmp_path,
     assert final_state(tmp_path) == final_state(uninterrupted)
 
 
-def test_init_starts_from_another_runs_weights(photographs, uninterrupted, tmp_path):
-    assert train(photographs, tmp_path, "--steps", "1", "--init", str(uninterrupted), "--learning-rate", "1e-9") == 0
-    for ours, theirs in zip(load_model(tmp_path).get_weights(), load_model(uninterrupted).get_weights(), strict=True):
+def test_init_starts_from_another_runs_weights_and_is_not_needed_again(photographs, uninterrupted, tmp_path, capsys):
+    init, run_dir = tmp_path / "init.keras", tmp_path / "run"
+    start = load_model(uninterrupted).rebuild(value_range=2.0, normalize_over="queries")  # as of a converted network
+    save_model(start, init)
+    arguments = ["--steps", "1", "--init", str(init), "--learning-rate", "1e-9"]
+    assert train(photographs, run_dir, *arguments) == 0
+    for ours, theirs in zip(load_model(run_dir).get_weights(), start.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-7)
+
+    init.unlink()
+    progress = run_dir / "checkpoints" / "step-000000001" / "progress.json"
+    for _ in range(2):
+        capsys.readouterr()
+        assert train(photographs, run_dir, *arguments) == 0
+        assert "finished already, 1 steps" in capsys.readouterr().out
+        kept = json.loads(progress.read_text())  # version 0.1 kept no constants: then they are those of last.keras
+        progress.write_text(json.dumps({key: value for key, value in kept.items() if key not in ("network", "keras")}))
+    config = read_config(run_dir / "config.json")
+    with Run.open(config, run_dir) as run:
+        assert (run.network.value_range, run.network.normalize_over) == (2.0, "queries")
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
@@ -142,7 +207,7 @@ def test_sixteen_bits_train_and_go_on(photographs, tmp_path, precision, capsys):
         (["--data", "nowhere"], "nowhere"),
         (["--patch-size", "80"], "80x80"),
         (["--init", "nowhere.keras"], "nowhere.keras: no such model"),
-        (["--level", "10"], "task demosaic has no level"),
+        (["--sigma", "10"], "task demosaic has no --sigma"),
         (
             ["--task", "jpeg-color", "--subsampling", "4:2:2", "--data-service", "grpc://localhost:1"],
             "--data-service cannot run Pillow, which --subsampling 4:2:2 needs",
@@ -162,7 +227,7 @@ def test_another_configuration_is_refused(photographs, uninterrupted, capsys):
 
 
 def test_init_from_another_task_takes_all_but_the_ends(photographs, uninterrupted, tmp_path, capsys):
-    arguments = ["--task", "sr", "--learning-rate", "1e-9", "--init", str(uninterrupted)]
+    arguments = ["--task", "sr-x2", "--learning-rate", "1e-9", "--init", str(uninterrupted)]
     assert train(photographs, tmp_path, "--steps", "1", *arguments) == 0
     assert "other shapes: head/kernel\n" in capsys.readouterr().out
     ours, theirs = ({w.path: w for w in load_model(folder).weights} for folder in (tmp_path, uninterrupted))
@@ -170,9 +235,11 @@ def test_init_from_another_task_takes_all_but_the_ends(photographs, uninterrupte
     assert ours["head/kernel"].shape != theirs["head/kernel"].shape
 
 
-def test_init_of_another_size_is_refused(photographs, uninterrupted, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(VARIANTS, "rnan_lite", {**TINY, "num_blocks": 3})
-    assert train(photographs, tmp_path, "--steps", "1", "--init", str(uninterrupted)) == 2
+def test_init_of_another_size_is_refused(photographs, uninterrupted, tmp_path, capsys):
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(TINY.read_text().replace('"num_blocks": 2', '"num_blocks": 3'))
+    arguments = ["--steps", "1", "--init", str(uninterrupted), "--recipe", str(recipe)]
+    assert train(photographs, tmp_path / "run", *arguments) == 2
     assert "are not of the model size" in capsys.readouterr().err
 
 
@@ -187,7 +254,7 @@ def test_a_runs_best_network_is_bundled(photographs, uninterrupted, tmp_path, mo
     assert bundle.main(["--run", str(uninterrupted)]) == 0
     entry = bundled.read_manifest()["demosaic"]
     assert json.loads(capsys.readouterr().out)["demosaic"] == entry
-    stored, best = load_model(bundled.bundled_path("demosaic")), load_model(uninterrupted)
+    stored, best = load_model(bundled.preset_path("demosaic")), load_model(uninterrupted)
     for ours, theirs in zip(stored.get_weights(), best.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs.astype(np.float16))
     assert entry["validation_psnr"] == pytest.approx(best.metadata["validation_psnr"], abs=0.02)

@@ -56,8 +56,8 @@ def mixed(tmp_path):
     folder = tmp_path / "photographs"
     folder.mkdir()
     for number in range(4):
-        save(folder / f"{number}a.jpg")
-        save(folder / f"{number}b.png")
+        save(folder / f"{number}a.jpg", RGB + np.uint8(number))
+        save(folder / f"{number}b.png", RGB + np.uint8(number))
     return folder
 
 
@@ -72,7 +72,7 @@ def test_subsampled_photographs_are_left_out_of_both_parts(mixed):
 
 
 def test_nothing_left_is_named(mixed):
-    with pytest.raises(InputError, match=r"every photograph of --data is a JPEG .*; leave --skip-subsampled out"):
+    with pytest.raises(InputError, match=r"every photograph of `data` is a JPEG .*; leave `skip_subsampled` out"):
         training_files([str(mixed / "*.jpg")], [], skip_subsampled=True)
 
 
@@ -93,7 +93,7 @@ def test_the_notice_counts(mixed, skipped, what):
             "4 of 8 photographs of --data are JPEGs with subsampled chroma, which --skip-subsampled leaves out",
         ),
         (
-            "sr",
+            "sr-x2",
             ["--skip-subsampled"],
             "4 of 8 photographs of --data are JPEGs with subsampled chroma, which are left out",
         ),

@@ -258,10 +258,10 @@ def test_workers_with_other_photographs_or_another_folder_are_refused(monkeypatc
     monkeypatch.setattr(run, "is_chief", lambda strategy: False)
     strategy = make_strategy(Placement("one"), 4)
     with pytest.raises(JobError, match="a folder that all workers share"):
-        run.Run(config, tmp_path, strategy)
+        run.Run.open(config, tmp_path, strategy)
     monkeypatch.setattr(run, "everyones", lambda strategy, value: [value, value + 1])
-    with pytest.raises(JobError, match="--data holds other photographs"):
-        run.Run(config, tmp_path, strategy)
+    with pytest.raises(JobError, match="`data` holds other photographs"):
+        run.Run.open(config, tmp_path, strategy)
     assert list(tmp_path.iterdir()) == []
 
 

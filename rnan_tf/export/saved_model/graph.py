@@ -117,7 +117,8 @@ class ServingGraph:
         return tf.map_fn(restore, (image, level), fn_output_signature=spec, parallel_iterations=1)
 
     def _restore(self, network, image, channels):
-        return restore_in_tiles(network, image, self.model.scale, channels, self.tiling)
+        restored = restore_in_tiles(network, image, self.model.scale, channels, self.tiling)
+        return tf.debugging.check_numerics(restored, "the result is not finite: the model or its weights are broken")
 
     # === Image files ===
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from rnan_tf.restoring.card import CARD_NAME
 
 MAX_DIMENSIONS = 4
@@ -14,8 +16,9 @@ def lint(model: bytes) -> list[str]:
     """Return what is wrong with a model, one line each.
 
     Checked are: one subgraph; static shapes of at most four dimensions; operators built in, without control flow and
-    without BATCH_MATMUL's adj_x and adj_y, which GPU delegates ignore; float32, float16 and int8 only (int32 for biases
-    and shapes); the signature image[, level] -> restored; RNAN-TF's metadata.
+    without BATCH_MATMUL's adj_x and adj_y, which GPU delegates ignore, and without slices that end beyond their tensor,
+    which they refuse; float32, float16 and int8 only (int32 for biases and shapes); the signature
+    image[, level] -> restored; RNAN-TF's metadata.
 
     Args:
         model: the content of a `.tflite` file.
@@ -33,7 +36,7 @@ def lint(model: bytes) -> list[str]:
         return [f"damaged: {error}"]
     problems = [*_check_model(root)]
     for graph in root.subgraphs or []:
-        problems += [*_check_operators(graph, root.operatorCodes, schema), *_check_tensors(graph, schema)]
+        problems += [*_check_operators(graph, root, schema), *_check_tensors(graph, schema)]
     return problems
 
 
@@ -55,10 +58,10 @@ def _check_model(root) -> Iterator[str]:
         yield f"no metadata {CARD_NAME}: a host could not know how to tile"
 
 
-def _check_operators(graph, codes, schema) -> Iterator[str]:
+def _check_operators(graph, root, schema) -> Iterator[str]:
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
     for operator in graph.operators or []:
-        code = codes[operator.opcodeIndex]
+        code = root.operatorCodes[operator.opcodeIndex]
         name = names.get(max(code.builtinCode, code.deprecatedBuiltinCode), "unknown operator")
         output = graph.tensors[operator.outputs[0]].name.decode() if len(operator.outputs) else "?"
         if name == "CUSTOM":
@@ -69,6 +72,17 @@ def _check_operators(graph, codes, schema) -> Iterator[str]:
             yield f"{name} ({output})"
         elif name == "BATCH_MATMUL" and (operator.builtinOptions.adjX or operator.builtinOptions.adjY):
             yield f"BATCH_MATMUL with adj_x or adj_y ({output})"
+        elif name == "STRIDED_SLICE" and _ends_beyond(operator, graph.tensors, root.buffers):
+            yield f"STRIDED_SLICE that ends beyond its tensor ({output})"
+
+
+def _ends_beyond(operator, tensors, buffers) -> bool:
+    sliced, _, end, _ = (tensors[i] for i in operator.inputs)
+    ends, mask = buffers[end.buffer].data, operator.builtinOptions.endMask
+    if ends is None:
+        return False
+    beyond = np.asarray(ends, np.uint8).view(np.int32) > sliced.shape
+    return any(beyond[axis] and not mask >> axis & 1 for axis in range(len(beyond)))
 
 
 def _check_tensors(graph, schema) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnan_tf.errors import InputError
+from rnan_tf.extras import check_extra
 from rnan_tf.restoring.card import CARD_NAME, ModelCard, read_card
 from rnan_tf.restoring.runtimes.runtime import Runtime, damaged
 
@@ -59,6 +60,7 @@ class OnnxRuntime(Runtime):
         return np.asarray(self._session.run(["restored"], self.inputs(batch, strength))[0])
 
     def operators(self) -> dict[str, int]:
+        check_extra("onnx", self.name)
         import onnx
 
         def nodes(graph: Any) -> Iterator[str]:
@@ -72,9 +74,12 @@ class OnnxRuntime(Runtime):
 
 
 def read_onnx_card(properties: dict[str, str]) -> Any:
-    """Return what an ONNX model's properties say of it; in version 0.1 each fact had its own, `task` as plain text."""
+    """Return what an ONNX model's properties say of it, or None if they are nothing of RNAN-TF's.
+
+    In version 0.1 each fact had its own, `task` as plain text.
+    """
     if CARD_NAME in properties:
         return json.loads(properties[CARD_NAME])
     known = ("level", "scale", "channels", "conditional", "tile", "overlap")
     data = {key: json.loads(properties[key]) for key in known if key in properties}
-    return data | {key: properties[key] for key in ("task",) if key in properties}
+    return data | {key: properties[key] for key in ("task",) if key in properties} or None

@@ -1,4 +1,4 @@
-"""rnan_tf.restoring.loading and rnan_tf.network.cost: models by name, safely, and what is known about them."""
+"""rnan_tf.network.loading: models by name, safely, and saved so that a failure costs nothing."""
 
 import errno
 import io
@@ -9,14 +9,14 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from rnan_tf.cli.commands import describe
-from rnan_tf.restoring.loading import load_model, save_model, trained_task
 
 from rnan_tf.errors import InputError, JobError
-from rnan_tf.network.cost import multiply_adds
+from rnan_tf.network.loading import load_model, save_model
 from rnan_tf.network.model import RNAN
+from rnan_tf.restoring.card import ModelCard
+from rnan_tf.tasks.task import get_task
 
-METADATA = {"task": "denoise", "level": [0, 75], "steps": 7}
+METADATA = ModelCard.of_task(get_task("denoise"), (0, 75), False, details={"steps": 7}).to_dict()
 
 
 def tiny(**kwargs):
@@ -181,42 +181,6 @@ class TestLambda:
         assert not (tmp_path / "mark").exists()
 
 
-class TestTrainedTask:
-    @pytest.mark.parametrize(
-        "kwargs, asked, task, levels",
-        [
-            ({}, None, "denoise", (0, 75)),
-            ({}, "denoise", "denoise", (0, 75)),
-            ({"metadata": {"task": "denoise", "level": 30}}, None, "denoise", (30, 30)),
-            ({"metadata": {"task": "denoise"}}, None, "denoise", (0, 75)),
-            ({"metadata": {"task": "demosaic", "level": None}}, None, "demosaic", (0, 0)),
-            ({"metadata": {}, "channels": 1}, "jpeg", "jpeg", (1, 100)),
-            ({"metadata": {"task": "sr", "level": [3, 3]}, "scale": 3}, "sr", "sr", (3, 3)),
-        ],
-    )
-    def test_good(self, kwargs, asked, task, levels):
-        found, found_levels = trained_task(tiny(**kwargs), "m", asked)
-        assert (found.name, found_levels) == (task, levels)
-
-    @pytest.mark.parametrize(
-        "kwargs, asked, message",
-        [
-            ({"metadata": {}}, None, "give --task"),
-            ({}, "jpeg", "trained for task denoise, not jpeg"),
-            ({"metadata": {"task": "dehaze"}}, None, "unknown task 'dehaze'"),
-            ({"metadata": {}}, "jpeg", "has 3 image channels, but task jpeg needs 1"),
-            ({"metadata": {}}, "sr", "enlarges by 1, which does not fit task sr"),
-            ({"metadata": {}, "scale": 2}, "denoise", "enlarges by 2, which does not fit task denoise"),
-            ({"metadata": {"task": "denoise", "level": []}}, None, "recorded level"),
-            ({"metadata": {"task": "denoise", "level": ["strong"]}}, None, "recorded level"),
-            ({"metadata": {"task": "denoise", "level": {"low": 1}}}, None, "recorded level"),
-        ],
-    )
-    def test_refused(self, kwargs, asked, message):
-        with pytest.raises(InputError, match=message):
-            trained_task(tiny(**kwargs), "m", asked)
-
-
 class TestSave:
     def test_a_failure_leaves_the_old_file(self, model, saved, monkeypatch):
         before = saved.read_bytes()
@@ -236,36 +200,3 @@ class TestSave:
         with pytest.raises(JobError, match=r"m\.keras: cannot be written"):
             save_model(model, tmp_path / place)
         assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-class TestInfo:
-    def test_multiply_adds_of_the_local_part(self):
-        """By hand: what two more local blocks cost."""
-        f, tile = 8, 32
-        added = multiply_adds(RNAN(f, 4), tile) - multiply_adds(RNAN(f, 2), tile)
-        full = 2 * f * f * 9  # a residual block at full resolution; at half it is a quarter
-        trunk, mask = 2 * full, full + 9 * f * f / 4 + 2 * full / 4 + 36 * f * f / 4 + full + f * f
-        assert added == 2 * (full + trunk + mask + 2 * full + 9 * f * f)
-
-    def test_multiply_adds_of_attention_grow_with_the_tile(self):
-        f = 8
-        small, large = (multiply_adds(RNAN(f, 2, chunk_size=16), tile) for tile in (16, 32))
-        # Scores and weighted sum: 2 * f / 2 for each of N positions, in two blocks. All else is the same a pixel.
-        assert large - small == 2 * (2 * f / 2) * (32**2 - 16**2)
-
-    @pytest.mark.parametrize("kwargs", [{"channels": 1}, {"scale": 3}, {"conditional": True}, {"space_to_depth": 2}])
-    def test_every_kind_of_model_is_described(self, kwargs):
-        model = tiny(**kwargs)
-        text = describe(model)
-        assert text["task"] == "denoise" and text["level"] == "0-75" and text["steps"] == "7"
-        assert text["scale"] == f"x{kwargs.get('scale', 1)}"
-        assert text["parameters"] == f"{model.count_params():,}"
-        assert ("and the level" in text["input"]) == kwargs.get("conditional", False)
-        assert 0.001 < float(text["multiply-adds"].split(" million a pixel")[0]) < 0.1
-
-    @pytest.mark.parametrize("level, text", [(None, "none"), ([30, 30], "30"), (25, "25"), ([10.0, 12.5], "10-12.5")])
-    def test_levels(self, monkeypatch, level, text):
-        monkeypatch.setattr("rnan_tf.cli.commands.multiply_adds", lambda model: 1e6)
-        lines = describe(tiny(metadata={"level": level}))
-        assert lines["level"] == text
-        assert lines["task"] == "not recorded"

@@ -1,0 +1,64 @@
+"""rnan_tf.restoring.runtimes.keras."""
+
+import numpy as np
+import pytest
+
+from rnan_tf.errors import InputError
+from rnan_tf.network.loading import save_model
+from rnan_tf.network.model import RNAN
+from rnan_tf.restoring.card import ModelCard
+from rnan_tf.restoring.runtimes import open_runtime
+from rnan_tf.restoring.runtimes.keras import KerasRuntime
+from rnan_tf.tasks.task import get_task
+from tests.helpers.random_networks import random_model
+
+SMALL = {"filters": 8, "num_blocks": 2}
+
+
+def photo(height, width):
+    return np.random.default_rng(0).random((1, height, width, 3), dtype=np.float32)
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_gives_what_the_model_gives(conditional):
+    model = random_model("denoise", **SMALL, conditional=conditional)
+    runtime, batch, results = KerasRuntime(model), photo(13, 10), []
+    for strength in (25.5, 51.0):
+        inputs = {"image": batch, "level": np.array([strength / 255], "float32")} if conditional else batch
+        results.append(runtime.run(batch, strength))
+        assert results[-1].dtype == np.float32
+        np.testing.assert_allclose(results[-1], model(inputs), atol=1e-5)
+        np.testing.assert_array_equal(runtime.at(strength)(batch), results[-1])
+    assert (np.abs(results[0] - results[1]).max() > 1e-3) == conditional
+
+
+def test_xla_is_off(monkeypatch):
+    # What Keras decides on a machine with a GPU.
+    monkeypatch.setattr(RNAN, "_resolve_auto_jit_compile", lambda self: True)
+    model = random_model("denoise", **SMALL)
+    KerasRuntime(model)
+    assert not model.jit_compile
+
+
+def test_the_card_is_the_models_or_the_given_one():
+    model = RNAN(**SMALL)
+    with pytest.raises(InputError, match=r"^the model: does not say its task; give `task`"):
+        KerasRuntime(model)
+    card = ModelCard.of_task(get_task("denoise"), (25, 25), False)
+    assert KerasRuntime(model, card).card is card
+    model.metadata = card.to_dict()
+    assert KerasRuntime(model).card == card
+
+
+def test_a_file_that_does_not_say_its_task(tmp_path):
+    save_model(RNAN(**SMALL), tmp_path / "m.keras")
+    with pytest.raises(InputError, match=r"m\.keras: does not say its task; give `task`"):
+        open_runtime(tmp_path / "m.keras")
+    runtime = open_runtime(tmp_path / "m.keras", "demosaic")
+    assert (runtime.card.task, runtime.name) == ("demosaic", str(tmp_path / "m.keras"))
+
+
+def test_a_preset():
+    runtime = open_runtime("demosaic")
+    assert (runtime.name, runtime.card.task) == ("demosaic", "demosaic")
+    assert runtime.card.details["steps"] > 0

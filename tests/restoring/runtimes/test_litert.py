@@ -1,0 +1,48 @@
+"""rnan_tf.restoring.runtimes.litert: what a `.tflite` file's content says."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from rnan_tf.errors import InputError
+from rnan_tf.restoring.runtimes.litert import LiteRtRuntime, count_operators, read_tflite_card
+from tests.restoring.runtimes.conftest import TILE
+
+
+def test_content_as_well_as_a_file(exports, opened):
+    path = exports["tflite"][1]
+    runtime = LiteRtRuntime.from_content("some content", path.read_bytes())
+    assert runtime.name == "some content" and runtime.card == opened["tflite"][1].card
+    batch = np.full((1, TILE, TILE, 3), 0.5, np.float32)
+    np.testing.assert_array_equal(runtime.run(batch, 25), opened["tflite"][1].run(batch, 25))
+
+
+@pytest.mark.parametrize("content", [b"", b"TFL3", b"1234TFL3", b"1234TFL3" + bytes(100)])
+def test_damaged_content_is_named(content):
+    with pytest.raises(InputError, match=r"^some content: cannot be loaded \(.*\); copy or export it again"):
+        LiteRtRuntime.from_content("some content", content)
+
+
+def test_a_card_that_is_no_json(exports):
+    content = exports["tflite"][1].read_bytes()
+    with pytest.raises(InputError, match=r"^m: cannot be loaded"):
+        LiteRtRuntime.from_content("m", content.replace(b'{"task": ', b"{'task': "))
+
+
+def test_the_card_and_the_operators_are_read_without_an_interpreter(exports, opened, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    content = exports["tflite"][1].read_bytes()
+    assert read_tflite_card(content) == opened["tflite"][1].card.to_dict()
+    assert count_operators(content) == opened["tflite"][1].operators()
+
+
+def test_without_litert(exports, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    with pytest.raises(InputError, match=r"model.tflite: needs LiteRT: pip install 'rnan-tf\[tflite\]'"):
+        LiteRtRuntime.open(exports["tflite"][1])
+
+
+def test_the_terminal_stays_quiet(exports, capfd):
+    LiteRtRuntime.open(exports["tflite"][1])
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,58 @@
+"""rnan_tf.restoring.runtimes.onnx: what an `.onnx` file's properties say."""
+
+import json
+import sys
+
+import pytest
+
+from rnan_tf.errors import InputError
+from rnan_tf.restoring.card import ModelCard
+from rnan_tf.restoring.runtimes.onnx import OnnxRuntime, read_onnx_card
+
+VERSION_0_1 = {
+    "task": "sr",
+    "level": "[2, 2]",
+    "scale": "2",
+    "channels": "3",
+    "conditional": "false",
+    "value_range": "[0, 1]",
+    "tile": "null",
+    "overlap": "null",
+}
+
+
+def test_the_property_is_the_card(exports, opened):
+    import onnx
+
+    properties = {p.key: p.value for p in onnx.load(exports["onnx"][1]).metadata_props}
+    assert json.loads(properties["rnan_tf"]) == opened["onnx"][1].card.to_dict()
+    assert read_onnx_card(properties) == opened["onnx"][1].card.to_dict()
+
+
+def test_properties_of_version_0_1():
+    card = ModelCard.from_dict(read_onnx_card(VERSION_0_1))
+    assert card == ModelCard("sr-x2", 2, 3, None, None, False)
+
+
+@pytest.mark.parametrize("properties", [{}, {"author": "somebody"}])
+def test_other_programs_properties(properties):
+    assert read_onnx_card(properties) is None
+
+
+@pytest.mark.parametrize("value", ["", "{", "[1]", "null", '{"task": ["sr-x2"], "strengths": null}'])
+def test_a_property_that_is_no_card(exports, tmp_path, value):
+    import onnx
+
+    proto = onnx.load(exports["onnx"][1])
+    proto.metadata_props[0].value = value
+    path = tmp_path / "m.onnx"
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(InputError, match=r"m\.onnx: ") as caught:
+        OnnxRuntime.open(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_onnx_runtime(exports, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(InputError, match=r"model.onnx: needs ONNX Runtime: pip install 'rnan-tf\[onnx\]'"):
+        OnnxRuntime.open(exports["onnx"][1])

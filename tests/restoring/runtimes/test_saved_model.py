@@ -1,0 +1,59 @@
+"""rnan_tf.restoring.runtimes.saved_model: the card in a SavedModel's folder, and folders without one."""
+
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from rnan_tf.errors import InputError
+from rnan_tf.restoring.card import CARD_FILE, ModelCard
+from rnan_tf.restoring.runtimes.saved_model import SavedModelRuntime
+from rnan_tf.tasks.task import get_task
+from tests.restoring.runtimes.conftest import TILE
+
+
+@pytest.fixture
+def folder(exports, tmp_path):
+    """A copy of the version that can be loaded."""
+    return shutil.copytree(exports["saved_model"][1] / "10", tmp_path / "1")
+
+
+def test_strengths_are_served_in_the_users_unit(exports, opened):
+    served = tf.saved_model.load(str(exports["saved_model"][1] / "10")).signatures["serve_float"]
+    batch = np.random.default_rng(0).random((2, TILE, TILE, 3), dtype=np.float32)
+    expected = served(image=tf.constant(batch), level=tf.constant([30.0, 30.0]))["restored"]
+    np.testing.assert_array_equal(opened["saved_model"][1].run(batch, 30), expected)
+
+
+def test_version_0_1_had_no_card(folder):
+    (folder / CARD_FILE).unlink()
+    with pytest.raises(InputError, match=r"1: does not say its task; give `task`"):
+        SavedModelRuntime.open(folder)
+    card = SavedModelRuntime.open(folder, "denoise").card
+    assert card == ModelCard.of_task(get_task("denoise"), (0, 75), True)
+    with pytest.raises(InputError, match="its channels is 3, but task jpeg needs 1"):
+        SavedModelRuntime.open(folder, "jpeg")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"strengths": "0-75"}', '{"task": "denoise"}'])
+def test_a_card_that_is_none(folder, content):
+    (folder / CARD_FILE).write_text(content)
+    with pytest.raises(InputError, match=r"/1: ") as caught:
+        SavedModelRuntime.open(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"damaged"])
+def test_damaged(folder, content):
+    (folder / "saved_model.pb").write_bytes(content)
+    with pytest.raises(InputError, match=r"/1: cannot be loaded \(.*\); copy or export it again"):
+        SavedModelRuntime.open(folder)
+
+
+def test_another_programs(tmp_path):
+    module = tf.Module()
+    module.f = tf.function(lambda x: {"y": x}, input_signature=[tf.TensorSpec((None,), tf.float32)])
+    tf.saved_model.save(module, str(tmp_path / "1"), {"serving_default": module.f})
+    with pytest.raises(InputError, match=r"/1: cannot be loaded .*serve_float"):
+        SavedModelRuntime.open(tmp_path / "1")
