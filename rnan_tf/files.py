@@ -50,13 +50,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             _remove(temporary)
 
 
+def is_leftover(name: str) -> bool:
+    """Return whether a file's or folder's name is one of the temporary names of `replacing`."""
+    return re.fullmatch(rf"{re.escape(_PREFIX)}[0-9a-f]{{16}}-.+", name) is not None
+
+
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     """Remove the temporary files and folders that killed processes left in a folder.
 
     No other process may be writing there. What cannot be removed stays.
     """
     for path in Path(folder).glob(f"{_PREFIX}*"):
-        if re.fullmatch(r"[0-9a-f]{16}-.+", path.name.removeprefix(_PREFIX)):
+        if is_leftover(path.name):
             with contextlib.suppress(OSError):
                 _remove(path)
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import IO
 
 from rnan_tf.errors import InputError, JobError
-from rnan_tf.files import make_folder
+from rnan_tf.files import is_leftover, make_folder, remove_leftovers
 from rnan_tf.training.config import is_config
 
 LOCK = "run.lock"
-# What is written through a temporary name: in the folder, and in that of the checkpoints.
-_WRITTEN = r"config|data|best|last|panel|curves|photographs|[0-9a-f]{8}"
+# What version 0.1 wrote through a temporary name of its own: in the folder, and in that of the checkpoints.
+_WRITTEN = r"config|best|last|panel|curves|photographs"
 _CHECKPOINT = r"step-\d{9}"
 
 
@@ -101,7 +101,9 @@ class RunFolder:
 
     def tidy(self, started: bool) -> None:
         """Remove what killed processes left, and the checkpoint of the first weights of a run that is not started."""
-        for folder, names in ((self.path, _WRITTEN), (self.checkpoints, _CHECKPOINT), (self.photographs, _WRITTEN)):
+        for folder in (self.path, self.checkpoints, self.photographs):
+            remove_leftovers(folder)
+        for folder, names in ((self.path, _WRITTEN), (self.checkpoints, _CHECKPOINT)):
             for path in _entries(folder):
                 if _is_leftover(path.name, names):
                     _remove(path)
@@ -111,7 +113,7 @@ class RunFolder:
 
 
 def _is_leftover(name, written):
-    return re.fullmatch(rf"\.({written})-[0-9a-f]{{16}}(\.\w+)?", name)  # see rnan_tf.files.replacing
+    return is_leftover(name) or re.fullmatch(rf"\.({written})-[0-9a-f]{{16}}(\.\w+)?", name)
 
 
 def _entries(folder) -> Iterator[Path]:

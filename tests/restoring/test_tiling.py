@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from rnan_tf.errors import InputError
+from rnan_tf.errors import InputError, JobError
 from rnan_tf.network.model import RNAN
 from rnan_tf.photos.pixels import to_float
 from rnan_tf.restoring.card import ModelCard
@@ -114,9 +114,10 @@ class TestRestore:
             restored = restore(lambda batch, value=value: np.full_like(batch, value), image, tiling=Tiling(16, 8))
             np.testing.assert_array_equal(restored, expected)
 
-    def test_a_broken_network_is_named(self):
-        with pytest.raises(InputError, match="NaN"):
-            restore(lambda batch: batch * np.nan, photo(20, 20))
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_a_broken_network_is_named(self, value):
+        with pytest.raises(JobError, match="not finite; the model or its weights are broken"):
+            restore(lambda batch: batch + value, photo(20, 20))
 
 
 class TestSeams:

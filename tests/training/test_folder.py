@@ -61,7 +61,7 @@ def test_another_programs_config_json_is_no_runs(tmp_path, text):
 def test_what_is_entered(tmp_path):
     RunFolder(tmp_path / "absent").check()
     RunFolder(tmp_path).check()  # empty
-    fill(tmp_path, LOCK, f".config-{DIGITS}.json")  # of a process that was killed before it wrote the configuration
+    fill(tmp_path, LOCK, f".rnan-tf-{DIGITS}-config.json")  # of a process that was killed early
     RunFolder(tmp_path).check()
     TrainConfig().resolved(False).write(tmp_path)
     fill(tmp_path, "notes.txt")
@@ -70,14 +70,20 @@ def test_what_is_entered(tmp_path):
         RunFolder(tmp_path / "notes.txt").check()
 
 
-OURS = [f".{name}-{DIGITS}{suffix}" for name, suffix in (("best", ".keras"), ("panel", ".png"), ("config", ".json"))]
+OURS = [
+    f".rnan-tf-{DIGITS}-best.keras",
+    f".rnan-tf-{DIGITS}-photographs/0.png",
+    f"photographs/.rnan-tf-{DIGITS}-1a2b/0",
+]
+OURS += [f".best-{DIGITS}.keras", f".config-{DIGITS}.json"]  # version 0.1's
+OURS += [f"checkpoints/.rnan-tf-{DIGITS}-step-000000003/a", f"checkpoints/.step-000000003-{DIGITS}/a"]
 OTHERS = [f".thesis-{DIGITS}.tex", "checkpoints/step-by-step.txt", "checkpoints/notes/step-000000000", "best.txt"]
-OTHERS += [f"checkpoints/.notes-{DIGITS}"]
+OTHERS += [f"checkpoints/.notes-{DIGITS}", ".rnan-tf-notes"]
 
 
 def test_only_what_a_run_writes_is_removed(tmp_path):
     TrainConfig().resolved(False).write(tmp_path)
-    fill(tmp_path, *OURS, *OTHERS, "checkpoints/step-000000000/a", f"checkpoints/.step-000000003-{DIGITS}/a")
+    fill(tmp_path, *OURS, *OTHERS, "checkpoints/step-000000000/a")
     folder = RunFolder(tmp_path)
     assert not folder.is_started()
     folder.tidy(started=False)

@@ -200,4 +200,4 @@ def test_any_kind_of_photograph_fits_any_task(tmp_path, name):
         clean = read_clean(file, task)
         assert clean.dtype == np.uint8
         np.testing.assert_array_equal(clean, task.clean(pixels))
-    assert clean_patches(list(cases), spec_of(name, size=16), 8).shape[3] == task.channels
+    assert clean_patches(list(cases), spec_of(name, size=12), 8).shape[3] == task.channels

@@ -72,8 +72,8 @@ def test_each_task_trains_and_its_model_restores(photographs, tmp_path, capsys, 
 
     model, found = load_model(tmp_path), get_task(task)
     assert model.metadata["task"] == task
-    assert model.metadata["steps"] == 2
-    assert "code" in model.metadata
+    assert model.metadata["details"]["steps"] == 2
+    assert "code" in model.metadata["details"]
     assert model.conditional == (strength[1:] in (["0-75"], ["5-95"]))
     image = np.full((9, 11, found.channels), 100, np.uint8)
     restored = restore(KerasRuntime(model).at(25), image, model.scale)
@@ -257,7 +257,7 @@ def test_a_runs_best_network_is_bundled(photographs, uninterrupted, tmp_path, mo
     stored, best = load_model(bundled.preset_path("demosaic")), load_model(uninterrupted)
     for ours, theirs in zip(stored.get_weights(), best.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs.astype(np.float16))
-    assert entry["validation_psnr"] == pytest.approx(best.metadata["validation_psnr"], abs=0.02)
+    assert entry["validation_psnr"] == pytest.approx(best.metadata["details"]["validation_psnr"], abs=0.02)
     assert f"--data {photographs.name} --model rnan_lite --steps 5 --batch-size 2" in entry["commands"][0]
     assert str(tmp_path.parent) not in json.dumps(entry)
     assert bundle.main(["--run", str(tmp_path / "nowhere")]) == 2
