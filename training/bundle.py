@@ -21,11 +21,12 @@ import_tensorflow()
 from rnan_tf import weights as bundled
 from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import JobError, command
-from rnan_tf.export.patches import cut_patches, sample_photographs
+from rnan_tf.export.patches import cut_patches
 from rnan_tf.export.tflite.exporting import PATCHES, add_card, choose_recipes, convert, default_tile, make_variant
 from rnan_tf.extras import check_extra
 from rnan_tf.files import make_folder, replacing, write_atomically
 from rnan_tf.network.loading import save_model
+from rnan_tf.photos.samples import sample_photographs
 from rnan_tf.restoring.evaluation import evaluate, mean_scores
 from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.restoring.runtimes.keras import KerasRuntime

@@ -11,11 +11,12 @@ from rnan_tf.cli.options import add_task
 from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import command
 from rnan_tf.export.artifacts import check_folder
-from rnan_tf.export.patches import cut_patches, sample_photographs
+from rnan_tf.export.patches import cut_patches
 from rnan_tf.export.tflite import exporting, report
 from rnan_tf.extras import check_extra
 from rnan_tf.files import make_folder, replacing, write_atomically
 from rnan_tf.photos.photo import list_images
+from rnan_tf.photos.samples import sample_photographs
 from rnan_tf.restoring.runtimes.keras import KerasRuntime
 from rnan_tf.restoring.tiling import Tiling
 from rnan_tf.tasks.task import get_task

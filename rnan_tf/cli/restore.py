@@ -13,9 +13,9 @@ from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, JobError, command, is_out_of_memory, with_dashes
 from rnan_tf.files import make_folder
 from rnan_tf.photos.photo import EXTENSIONS, check_writable, list_images, read_photo, write_photo
+from rnan_tf.photos.pixels import CFA_PATTERNS
 from rnan_tf.restoring.restorer import Restorer, preset_of
 from rnan_tf.restoring.tiling import asked_tiling
-from rnan_tf.tasks.task import CFA_PATTERNS
 
 
 @command

@@ -9,12 +9,13 @@ import numpy as np
 
 from rnan_tf.errors import InputError
 from rnan_tf.photos.photo import Photo, check_writable, read_photo, write_photo
+from rnan_tf.photos.pixels import CFA_PATTERNS
 from rnan_tf.restoring.adapters import restore_photo
 from rnan_tf.restoring.runtimes import open_runtime
 from rnan_tf.restoring.runtimes.runtime import Runtime
 from rnan_tf.restoring.tiling import Predictor, Tiling, asked_tiling
 from rnan_tf.restoring.tiling import self_ensemble as _ensemble
-from rnan_tf.tasks.task import CFA_PATTERNS, get_task
+from rnan_tf.tasks.task import get_task
 from rnan_tf.weights import fast_path, list_presets
 
 # A path is read; of an array an array is made.
