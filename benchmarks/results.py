@@ -29,7 +29,7 @@ from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.tasks.clean_images import read_clean
 from rnan_tf.tasks.metrics import score
 from rnan_tf.training.report import panel
-from rnan_tf.weights import read_manifest, write_manifest
+from rnan_tf.weights import read_manifest, score_key, write_manifest
 
 PAGE = ROOT / "docs" / "results.md"
 # (task, test set) -> {strength, 0 without: (the paper's RNAN, then the rivals that it prints)}; PSNR, dB.
@@ -109,7 +109,7 @@ def measure(task_name: str, test_set: str, strength: int, use_ensemble: bool, da
         InputError: a test set is missing.
     """
     entry = read_manifest().get(task_name)
-    if entry is None or key(test_set, strength, use_ensemble) in entry.get("test", {}):
+    if entry is None or score_key(test_set, strength, use_ensemble) in entry.get("test", {}):
         return
     if not (data / test_set).is_dir():
         raise InputError(f"{data / test_set}: no such test set")
@@ -128,13 +128,8 @@ def measure(task_name: str, test_set: str, strength: int, use_ensemble: bool, da
         "seconds": round(time.perf_counter() - start, 1),
     }
     manifest = read_manifest()
-    manifest[task_name].setdefault("test", {})[key(test_set, strength, use_ensemble)] = result
+    manifest[task_name].setdefault("test", {})[score_key(test_set, strength, use_ensemble)] = result
     write_manifest(manifest)
-
-
-def key(test_set: str, strength: int, use_ensemble: bool) -> str:
-    """Return what a measurement is stored under."""
-    return f"{test_set}{f' {strength}' if strength else ''}{' self-ensemble' if use_ensemble else ''}"
 
 
 def make_crops() -> None:
@@ -171,7 +166,7 @@ def as_page() -> str:
     for (task_name, test_set), strengths in PUBLISHED.items():
         for strength, (paper, rivals) in strengths.items():
             tests = read_manifest().get(task_name, {}).get("test", {})
-            found = [tests.get(key(test_set, strength, ensemble)) for ensemble in (False, True)]
+            found = [tests.get(score_key(test_set, strength, ensemble)) for ensemble in (False, True)]
             ours = [f"{row['psnr']:.2f} ({row['ssim']:.4f})" if row else "not measured" for row in found]
             before = f"{found[0]['input_psnr']:.2f}" if found[0] else ""
             what = f"{task_name} | {strength or ''}"

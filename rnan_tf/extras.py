@@ -5,7 +5,7 @@ import importlib.util
 from rnan_tf.errors import InputError
 
 _MODULES = {
-    "tflite": ("ai_edge_litert", "ai_edge_quantizer"),
+    "tflite": ("ai_edge_quantizer",),
     "onnx": ("onnx", "onnxruntime", "tf2onnx"),
     "serving": ("tensorflow_serving",),
     "train": ("matplotlib", "tensorboard"),

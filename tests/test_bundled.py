@@ -14,6 +14,7 @@ from PIL import Image
 from rnan_tf import weights as bundled
 from rnan_tf.cli import main
 from rnan_tf.errors import InputError, JobError
+from rnan_tf.export.tflite.lint import lint
 from rnan_tf.network.cost import multiply_adds
 from rnan_tf.network.loading import load_model, save_model
 from rnan_tf.network.model import RNAN
@@ -48,6 +49,57 @@ def test_a_network_is_found_by_its_name(shelf):
     model = load_model("sr-x2")
     assert {weight.dtype for weight in model.weights} == {"float32"}
     assert model.metadata["task"] == "sr-x2"
+
+
+FAST = [name for name, entry in bundled.read_manifest().items() if "fast" in entry]
+
+
+def test_every_preset_has_a_fast_network():
+    assert bundled.list_presets() == FAST
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_a_fast_network_is_nearly_as_good_as_its_preset(name):
+    fast, preset = Restorer.from_preset(name, fast=True), Restorer.from_preset(name)
+    assert lint(bundled.fast_path(name).read_bytes()) == []
+    assert fast.card.details["loss"] == bundled.read_manifest()[name]["fast"]["loss"]
+    assert max(fast.card.details["loss"].values()) < 0.1
+    images = [("astronaut", fast.task.clean(skimage.data.astronaut()[CROP]))]
+    strength = fast.default_strength
+    psnr = []
+    for restorer in (preset, fast):
+        (image,) = evaluate(images, fast.task, strength, restorer.predictor(strength), fast.tiling())
+        psnr.append(image.scores["psnr"])
+    assert psnr[0] - psnr[1] < 0.2
+
+
+def test_only_presets_are_fast(shelf):
+    for name in ("sr-x2", "other.keras"):
+        with pytest.raises(InputError, match=f"{name}: has no fast network"):
+            Restorer.from_preset(name, fast=True)
+
+
+def test_a_damaged_fast_network_is_refused(shelf):
+    (shelf / "sr-x2-int8.tflite").write_bytes(b"other bytes")
+    manifest = bundled.read_manifest()
+    manifest["sr-x2"]["fast"] = {"file": "sr-x2-int8.tflite", "sha256": hashlib.sha256(b"bytes").hexdigest()}
+    bundled.write_manifest(manifest)
+    with pytest.raises(JobError, match="missing or damaged"):
+        Restorer.from_preset("sr-x2", fast=True)
+
+
+def test_restoring_fast_needs_no_tensorflow(run_python, tmp_path):
+    Image.fromarray(skimage.data.astronaut()[CROP]).save(tmp_path / "a.png")
+    script = """
+import json, sys
+from rnan_tf.cli import main
+code = main(["restore", sys.argv[1], "-o", sys.argv[2], "--task", "denoise", "--fast"])
+print(json.dumps([code, "tensorflow" in sys.modules, "keras" in sys.modules]))
+"""
+    assert run_python(script, tmp_path / "a.png", tmp_path / "b.png") == [0, False, False]
+    restored = np.asarray(Image.open(tmp_path / "b.png"))
+    expected = Restorer.from_preset("denoise", fast=True)(skimage.data.astronaut()[CROP])
+    np.testing.assert_array_equal(restored, expected)
 
 
 def test_a_file_of_that_name_comes_first(shelf, tmp_path):

@@ -1,6 +1,7 @@
 """Put the best network of a finished run among the bundled ones: `python training/bundle.py --run runs/denoise`.
 
-Writes rnan_tf/weights/NAME.keras with float16 weights, and what is known about it into rnan_tf/weights/manifest.json.
+Writes rnan_tf/weights/NAME.keras with float16 weights, its int8 network NAME-int8.tflite for `--fast`, and what is
+known about both into rnan_tf/weights/manifest.json. `--fast NAME...` makes the int8 networks of presets anew.
 """
 
 import dataclasses
@@ -8,6 +9,7 @@ import hashlib
 import json
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -19,25 +21,63 @@ import_tensorflow()
 from rnan_tf import weights as bundled
 from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import JobError, command
-from rnan_tf.files import make_folder, replacing
+from rnan_tf.export.patches import cut_patches
+from rnan_tf.export.tflite.exporting import PATCHES, add_card, choose_recipes, convert, default_tile, make_variant
+from rnan_tf.extras import check_extra
+from rnan_tf.files import make_folder, replacing, write_atomically
 from rnan_tf.network.loading import save_model
+from rnan_tf.photos.samples import sample_photographs
 from rnan_tf.restoring.evaluation import evaluate, mean_scores
+from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.restoring.runtimes.keras import KerasRuntime
+from rnan_tf.restoring.runtimes.litert import LiteRtRuntime
+from rnan_tf.restoring.runtimes.runtime import Runtime
+from rnan_tf.restoring.tiling import Tiling
 from rnan_tf.tasks.clean_images import read_images
 from rnan_tf.tasks.task import get_task
 from rnan_tf.training.config import TrainConfig, read_config
 from rnan_tf.training.split import training_files
 
-# What float16 storage may cost on the validation photographs, dB.
-FLOAT16_TOLERANCE = 0.01
+# What float16 storage may cost on the validation photographs, and int8 on the whole test set, dB.
+FLOAT16_TOLERANCE, INT8_TOLERANCE = 0.01, 0.1
+# Task -> the test set that the int8 network is measured on, at the task's default strength.
+TEST_SETS = {
+    "denoise": "Kodak24",
+    "denoise-gray": "BSD68",
+    "demosaic": "Kodak24",
+    "jpeg": "Classic5",
+    "jpeg-color": "Kodak24",
+    "sr-x2": "Set5",
+    "sr-x3": "Set5",
+    "sr-x4": "Set5",
+}
 
 
 @command
 def main(argv: list[str] | None = None) -> int:
-    """Read the command line, store the network, and print its manifest entry."""
+    """Read the command line, store the networks, and print their manifest entries."""
     parser = Parser(prog="bundle.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--run", required=True, type=Path, help="the folder of a finished training run")
-    run_dir = parser.parse_args(argv).run
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--run", type=Path, help="the folder of a finished training run")
+    what.add_argument("--fast", nargs="+", metavar="NAME", help="only make these presets' int8 networks anew")
+    parser.add_argument("--test-sets", required=True, type=Path, help="the folder that holds the test sets")
+    args = parser.parse_args(argv)
+    for name in args.fast or [store(args.run)]:
+        store_fast(name, args.test_sets)
+        print(json.dumps({name: bundled.read_manifest()[name]}, indent=2))
+    return 0
+
+
+def store(run_dir: Path) -> str:
+    """Put the best network of a run among the presets, and return its name.
+
+    Args:
+        run_dir: the run's folder.
+
+    Raises:
+        InputError: it is not that of a finished run.
+        JobError: float16 loses too much.
+    """
     runtime = KerasRuntime.open(run_dir)
     task = get_task(runtime.card.task)
     config, (commands, hours_spent) = read_config(run_dir / "config.json"), history(run_dir)
@@ -65,13 +105,48 @@ def main(argv: list[str] | None = None) -> int:
     }
     manifest = dict(sorted({**bundled.read_manifest(), task.name: entry}.items()))
     bundled.write_manifest(manifest)
-    print(json.dumps({task.name: entry}, indent=2))
-    return 0
+    return task.name
 
 
-def measure(runtime: KerasRuntime, images, strength: float) -> float:
+def store_fast(name: str, test_sets: Path) -> None:
+    """Make a preset's int8 network and store it beside the preset.
+
+    Args:
+        name: the preset's.
+        test_sets: the folder that holds the test sets.
+
+    Raises:
+        InputError: there is no such preset or test set.
+        JobError: int8 loses too much.
+    """
+    check_extra("tflite", "the int8 network")
+    runtime = KerasRuntime.open(name)
+    task, tile = get_task(runtime.card.task), default_tile(runtime.model)
+    card = replace(runtime.card, tile=tile, overlap=Tiling().overlap)
+    patches = cut_patches(sample_photographs(), task, card.strengths, tile, PATCHES)
+    network = convert(runtime.model, tile)
+    recipe = choose_recipes(["int8"], add_card(network, card), patches)[0]["int8"]
+    strength = task.nearest(card.strengths)
+    images = read_images([test_sets / TEST_SETS[name]], task)
+    key = bundled.score_key(TEST_SETS[name], strength)
+    scores = bundled.read_manifest()[name].get("test", {}).get(key) or {"psnr": measure(runtime, images, strength)}
+    int8 = LiteRtRuntime.from_content(name, make_variant(network, card, "int8", recipe, patches))
+    loss = scores["psnr"] - measure(int8, images, strength)
+    if not loss <= INT8_TOLERANCE:  # so that NaN fails
+        raise JobError(f"{name}: int8 loses {loss:.3f} dB on {key}; not written")
+    card = card.with_details(loss={key: round(loss, 4)})
+    target = bundled.FOLDER / f"{name}-int8.tflite"
+    write_atomically(target, make_variant(network, card, "int8", recipe, patches))
+    manifest = bundled.read_manifest()
+    sha256 = hashlib.sha256(target.read_bytes()).hexdigest()
+    manifest[name]["fast"] = {"file": target.name, "sha256": sha256, "loss": card.details["loss"]}
+    bundled.write_manifest(manifest)
+
+
+def measure(runtime: Runtime, images, strength: float) -> float:
     """Return a model's mean PSNR on clean images, dB."""
-    found = evaluate(images, get_task(runtime.card.task), strength, runtime.at(strength))
+    restorer = Restorer(runtime)
+    found = evaluate(images, restorer.task, strength, restorer.predictor(strength), restorer.tiling())
     return mean_scores(image.scores for image in found)["psnr"]
 
 

@@ -10,12 +10,12 @@ import tensorflow as tf
 from rnan_tf.cli.options import add_task
 from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, JobError, command, first_line
-from rnan_tf.export.patches import sample_photographs
 from rnan_tf.export.saved_model import exporting
 from rnan_tf.export.saved_model.graph import ServingGraph
 from rnan_tf.extras import check_extra
 from rnan_tf.files import make_folder, replacing
 from rnan_tf.photos.photo import read_photo
+from rnan_tf.photos.samples import sample_photographs
 from rnan_tf.restoring.runtimes.keras import KerasRuntime
 from rnan_tf.restoring.tiling import Tiling
 

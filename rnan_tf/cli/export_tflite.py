@@ -11,11 +11,12 @@ from rnan_tf.cli.options import add_task
 from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import command
 from rnan_tf.export.artifacts import check_folder
-from rnan_tf.export.patches import cut_patches, sample_photographs
+from rnan_tf.export.patches import cut_patches
 from rnan_tf.export.tflite import exporting, report
 from rnan_tf.extras import check_extra
 from rnan_tf.files import make_folder, replacing, write_atomically
 from rnan_tf.photos.photo import list_images
+from rnan_tf.photos.samples import sample_photographs
 from rnan_tf.restoring.runtimes.keras import KerasRuntime
 from rnan_tf.restoring.tiling import Tiling
 from rnan_tf.tasks.task import get_task
@@ -37,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     make_folder(folder)
     converted = exporting.convert(runtime.model, tiling.tile)
     network = exporting.add_card(converted, card)
-    recipes, tried = exporting.choose_recipes(args.variants, network, patches, task)
+    recipes, tried = exporting.choose_recipes(args.variants, network, patches)
     written = {}
     for variant, recipe in recipes.items():
         written[variant] = folder / f"{task.name}-{variant}.tflite"

@@ -68,6 +68,9 @@ def describe(source: str) -> dict[str, str]:
         lines["parameters"] = f"{details.pop('parameters'):,}"
     if isinstance(details.get("multiply_adds"), (int, float)):
         lines["multiply-adds"] = f"{details.pop('multiply_adds') / 1e6:.3g} million a pixel (tile of 96x96)"
+    if fast := read_manifest().get(source, {}).get("fast"):
+        losses = ", ".join(f"{loss:.3f} dB on {test_set}" for test_set, loss in fast["loss"].items())
+        lines["--fast"] = f"int8, loses {losses}"
     return lines | {key: str(value) for key, value in details.items()}
 
 

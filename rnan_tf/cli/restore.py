@@ -13,9 +13,9 @@ from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, JobError, command, is_out_of_memory, with_dashes
 from rnan_tf.files import make_folder
 from rnan_tf.photos.photo import EXTENSIONS, check_writable, list_images, read_photo, write_photo
+from rnan_tf.photos.pixels import CFA_PATTERNS
 from rnan_tf.restoring.restorer import Restorer, preset_of
 from rnan_tf.restoring.tiling import asked_tiling
-from rnan_tf.tasks.task import CFA_PATTERNS
 
 
 @command
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     targets = _targets(files, args.output)
     if not args.model and not args.task:
         raise InputError("give --task, whose preset is taken then, or --model")
-    restorer = Restorer.from_preset(args.model or preset_of(args.task), args.task)
+    restorer = Restorer.from_preset(args.model or preset_of(args.task), args.task, args.fast)
     tile = restorer.tiling(**sizes).tile
     restorer.check_cfa(args.cfa)
     options = {**sizes, **_asked_strengths(args, restorer), "self_ensemble": args.self_ensemble, "cfa": args.cfa}
@@ -56,6 +56,9 @@ def build_parser() -> Parser:
         metavar="M",
         help="a .keras, .tflite or .onnx file, the folder of a SavedModel or of a training run, or a preset's name; "
         "default: the preset for --task",
+    )
+    parser.add_argument(
+        "--fast", action="store_true", help="the preset's int8 network: several times faster, a little worse"
     )
     add_task(parser, "what to restore (what the model was trained for)")
     add_strengths(parser, "the noise's, 0-255 scale; default: auto, estimated", "of the JPEG file, 1-100 (10)")

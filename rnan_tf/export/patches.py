@@ -12,8 +12,6 @@ from rnan_tf.tasks.clean_images import read_images
 from rnan_tf.tasks.metrics import psnr
 from rnan_tf.tasks.task import Task
 
-PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
-
 
 @dataclass(frozen=True, eq=False)
 class Patch:
@@ -28,17 +26,6 @@ class Patch:
     degraded: np.ndarray
     clean: np.ndarray
     strength: float
-
-
-def sample_photographs(*names: str) -> list[Path]:
-    """Return photographs that come with scikit-image.
-
-    Args:
-        *names: of their files; `PHOTOGRAPHS` if none is given.
-    """
-    import skimage.data
-
-    return [Path(skimage.data.__file__).parent / name for name in names or PHOTOGRAPHS]
 
 
 def cut_patches(

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from rnan_tf.export.artifacts import megabytes
 from rnan_tf.export.costs import latencies, peak_memory
 from rnan_tf.export.tflite.exporting import tolerance
+from rnan_tf.photos.panels import side_by_side
 from rnan_tf.restoring.evaluation import mean_scores
 from rnan_tf.restoring.runtimes import Runtime, open_runtime
 from rnan_tf.restoring.runtimes.litert import LiteRtRuntime
@@ -58,6 +59,7 @@ class Row:
         return self.tolerance is None or self.loss <= self.tolerance
 
 
+CROP = 128  # pixels
 # Floating point may differ by rounding only.
 EXACT = 0.01
 
@@ -70,7 +72,7 @@ def allowed_loss(runtime: Runtime) -> float:
     """
     if not isinstance(runtime, LiteRtRuntime):
         return EXACT
-    return tolerance(runtime.card.details.get("variant"), get_task(runtime.card.task))
+    return tolerance(runtime.card.details.get("variant"))
 
 
 def measure(
@@ -110,7 +112,7 @@ def measure(
                 [image.restored[name] for image in images], [image.restored[source.name] for image in images]
             )
         rows.append(row)
-    return rows, side_by_side(images[0].clean, images[0].restored)
+    return rows, side_by_side({"truth": images[0].clean, **images[0].restored}, CROP)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,29 +139,6 @@ def _difference(ours, reference):
     if not largest:
         return 0, None
     return largest, psnr(*(np.concatenate([image.ravel() for image in images]) for images in (ours, reference)))
-
-
-def side_by_side(clean: np.ndarray, outputs: dict[str, np.ndarray], size: int = 128) -> np.ndarray:
-    """Put the middle squares of the truth and of all outputs in a row, captions above.
-
-    Args:
-        clean: (H, W, C) uint8.
-        outputs: name -> (H, W, C) uint8.
-        size: of a square, pixels.
-
-    Returns:
-        (size + 16, count * size, 3) uint8.
-    """
-    from PIL import Image, ImageDraw
-
-    images = {"truth": clean, **outputs}
-    size = min(size, *clean.shape[:2])
-    y, x = ((side - size) // 2 for side in clean.shape[:2])
-    crops = [np.broadcast_to(image[y : y + size, x : x + size], (size, size, 3)) for image in images.values()]
-    caption = Image.new("RGB", (size * len(crops), 16), "white")
-    for i, name in enumerate(images):
-        ImageDraw.Draw(caption).text((i * size + 2, 2), name[: size // 7], fill="black")
-    return np.concatenate([np.asarray(caption), np.concatenate(crops, axis=1)])
 
 
 def markdown(rows: list[Row], task: Task, strength: float, images: int, tile: int) -> str:

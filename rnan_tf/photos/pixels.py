@@ -4,6 +4,9 @@ import numpy as np
 
 from rnan_tf.errors import InputError, JobError
 
+# The colours that a Bayer sensor samples at (0,0) (0,1) (1,0) (1,1); the first is the reference's.
+CFA_PATTERNS = ("GRBG", "RGGB", "BGGR", "GBRG")
+
 
 def peak(dtype: np.dtype) -> int:
     """Return the largest value of uint8 or uint16; `InputError` for another dtype."""

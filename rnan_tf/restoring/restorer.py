@@ -9,13 +9,14 @@ import numpy as np
 
 from rnan_tf.errors import InputError
 from rnan_tf.photos.photo import Photo, check_writable, read_photo, write_photo
+from rnan_tf.photos.pixels import CFA_PATTERNS
 from rnan_tf.restoring.adapters import restore_photo
 from rnan_tf.restoring.runtimes import open_runtime
 from rnan_tf.restoring.runtimes.runtime import Runtime
 from rnan_tf.restoring.tiling import Predictor, Tiling, asked_tiling
 from rnan_tf.restoring.tiling import self_ensemble as _ensemble
-from rnan_tf.tasks.task import CFA_PATTERNS, get_task
-from rnan_tf.weights import list_presets
+from rnan_tf.tasks.task import get_task
+from rnan_tf.weights import fast_path, list_presets
 
 # A path is read; of an array an array is made.
 Source = str | os.PathLike[str] | Photo | np.ndarray
@@ -38,18 +39,19 @@ class Restorer:
         self.runtime, self.card, self.task = runtime, runtime.card, get_task(runtime.card.task)
 
     @classmethod
-    def from_preset(cls, source: str | Path, task: str | None = None) -> "Restorer":
+    def from_preset(cls, source: str | Path, task: str | None = None, fast: bool = False) -> "Restorer":
         """Open a trained network.
 
         Args:
             source: a preset's name (see `list_presets`), a `.keras`, `.tflite` or `.onnx` file, the folder of a
                 SavedModel or of a training run.
             task: what it was trained for, if its file does not say.
+            fast: take the preset's int8 network, which runs without TensorFlow; its card says what it loses.
 
         Raises:
             InputError: there is no such network, it is damaged, or was trained for another task.
         """
-        return cls(open_runtime(source, task))
+        return cls(open_runtime(fast_path(str(source)) if fast else source, task))
 
     def __call__(
         self,
@@ -145,14 +147,14 @@ class Restorer:
             InputError: the sizes do not fit together, or were given for a network whose tile is fixed.
         """
         if self.card.tile is None:
-            return asked_tiling(tile, overlap)
+            return asked_tiling(tile, overlap, self.runtime.batch)
         if tile is not None or overlap is not None:
             raise InputError(f"{self.runtime.name}: its tiles have a fixed size; leave `tile` and `overlap` out")
         tile, overlap = self.card.tile, self.card.overlap or 0
         if margin and self.task.mosaic:
             tile -= 4
             overlap = min(overlap, tile // 8 * 4)
-        return Tiling(tile, overlap, fixed=True)
+        return Tiling(tile, overlap, fixed=True, batch=self.runtime.batch)
 
     def asked_strength(self, **strengths: float | None) -> float | None:
         """Check the strength that was asked for.
@@ -209,6 +211,7 @@ def restore(
     *,
     task: str | None = None,
     model: str | None = None,
+    fast: bool = False,
     **options: Any,
 ) -> Photo | np.ndarray:
     """Restore one photograph; for several make a `Restorer`, which loads its network once.
@@ -218,6 +221,7 @@ def restore(
         target: the file to write; its extension tells the format.
         task: whose preset is taken: one of `list_presets()`.
         model: another network; see `Restorer.from_preset`.
+        fast: take the preset's int8 network.
         **options: those of `Restorer.__call__`, such as `sigma` or `self_ensemble`.
 
     Returns:
@@ -230,7 +234,7 @@ def restore(
         if task is None:
             raise InputError("give `task`, whose preset is taken then, or `model`")
         model = preset_of(task)
-    restorer = Restorer.from_preset(model, task)
+    restorer = Restorer.from_preset(model, task, fast)
     given = _as_photo(photo)
     if target is not None:
         check_writable(target, given, restorer.card.scale)  # before the long computation

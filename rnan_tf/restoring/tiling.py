@@ -26,6 +26,7 @@ class Tiling:
         overlap: pixels that neighbouring tiles share; the outer quarter on either side is context only, the tiles are
             blended over the rest.
         fixed: all tiles have exactly the largest size, as exported models need; smaller images are reflected up to it.
+        batch: tiles of a row that are restored at a time.
 
     Raises:
         InputError: a size is out of its range.
@@ -34,6 +35,7 @@ class Tiling:
     tile: int = 128
     overlap: int = 16
     fixed: bool = False
+    batch: int = 1
 
     def __post_init__(self) -> None:
         if self.tile < 16 or self.tile % MULTIPLE:
@@ -45,14 +47,15 @@ class Tiling:
             )
 
 
-def asked_tiling(tile: int | None = None, overlap: int | None = None) -> Tiling:
+def asked_tiling(tile: int | None = None, overlap: int | None = None, batch: int = 1) -> Tiling:
     """Return a tiling; None takes the default.
 
     Raises:
         InputError: a size is out of its range.
     """
     default = Tiling()
-    return Tiling(default.tile if tile is None else tile, default.overlap if overlap is None else overlap)
+    tile, overlap = default.tile if tile is None else tile, default.overlap if overlap is None else overlap
+    return Tiling(tile, overlap, batch=batch)
 
 
 def self_ensemble(predict: Predictor, is_mosaic: bool = False) -> Predictor:
@@ -114,12 +117,13 @@ def restore(
     band = np.zeros((rows[0].size * scale, columns[-1].stop * scale, channels), np.float32)
     done_tiles = 0
     for row, next_row in zip(rows, [*rows[1:], None], strict=True):
-        for column in columns:
-            tile = to_float(_cut(pixels, row, column))
-            output = predict(tile[None])[0]
-            weight = np.repeat(row.weights, scale)[:, None, None] * np.repeat(column.weights, scale)[:, None]
-            band[:, column.start * scale : column.stop * scale] += output * weight
-            done_tiles += 1
+        for first in range(0, len(columns), tiling.batch):
+            group = columns[first : first + tiling.batch]
+            outputs = predict(np.stack([to_float(_cut(pixels, row, column)) for column in group]))
+            for column, output in zip(group, outputs, strict=True):
+                weight = np.repeat(row.weights, scale)[:, None, None] * np.repeat(column.weights, scale)[:, None]
+                band[:, column.start * scale : column.stop * scale] += output * weight
+            done_tiles += len(group)
             if progress:
                 progress(done_tiles, len(rows) * len(columns))
         # Rows above the next tiles are complete; the others are carried over.

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from rnan_tf.tasks.task import CFA_PATTERNS
+from rnan_tf.photos.pixels import CFA_PATTERNS
 
 
 def add_noise(image: tf.Tensor, seed: Any, sigma: Any) -> tf.Tensor:

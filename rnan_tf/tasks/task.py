@@ -15,7 +15,6 @@ from rnan_tf.photos.noise import estimate_noise
 from rnan_tf.photos.pixels import rgb_to_gray_8bit, rgb_to_ycbcr
 from rnan_tf.quiet import import_tensorflow
 
-CFA_PATTERNS = ("GRBG", "RGGB", "BGGR", "GBRG")
 SUBSAMPLINGS = ("4:2:0", "4:4:4", "4:2:2")
 
 

@@ -4,10 +4,10 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from rnan_tf.files import write_atomically
+from rnan_tf.photos.panels import side_by_side
 from rnan_tf.restoring.evaluation import evaluate, mean_scores
 from rnan_tf.tasks.metrics import score
 from rnan_tf.tasks.task import Task
@@ -72,13 +72,8 @@ def panel(degraded: np.ndarray, restored: np.ndarray, clean: np.ndarray) -> np.n
     half = crop // 2
     inside = detail[half : height - crop + half + 1, half : width - crop + half + 1]
     y, x = np.unravel_index(inside.argmax(), inside.shape)
-    tiles = [
-        np.broadcast_to(image[y : y + crop, x : x + crop], (crop, crop, 3)) for image in (degraded, restored, clean)
-    ]
-    caption = Image.new("RGB", (3 * crop, 16), "white")
-    for i, text in enumerate(("before", "after", "truth")):
-        ImageDraw.Draw(caption).text((i * crop + 4, 2), text, fill="black")
-    return np.concatenate([np.asarray(caption), np.concatenate(tiles, axis=1)])
+    images = {"before": degraded, "after": restored, "truth": clean}
+    return side_by_side(images, crop, (int(y), int(x)))
 
 
 def write_curves(path: Path, history: list[dict[str, float]]) -> None:

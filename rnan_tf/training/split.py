@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from rnan_tf.errors import InputError
 from rnan_tf.photos.photo import list_images
+from rnan_tf.photos.samples import sample_photographs
 
 DEMO_TRAINING = ("astronaut.png", "coffee.png", "motorcycle_left.png")
 DEMO_VALIDATION = ("chelsea.png", "rocket.jpg")
@@ -41,10 +42,7 @@ def demo_photographs() -> tuple[list[Path], list[Path]]:
     Returns:
         (files to train on, files held out).
     """
-    import skimage.data
-
-    folder = Path(skimage.data.__file__).parent
-    return [folder / name for name in DEMO_TRAINING], [folder / name for name in DEMO_VALIDATION]
+    return sample_photographs(*DEMO_TRAINING), sample_photographs(*DEMO_VALIDATION)
 
 
 def look_at(files: Sequence[Path]) -> list[Photograph]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from rnan_tf.errors import InputError, JobError
+from rnan_tf.errors import InputError, JobError, first_line
 from rnan_tf.training.keras_fixes import fix_fit_of_several_workers
 
 STRATEGIES = ("auto", "one", "mirrored", "multi-worker")
@@ -181,7 +181,7 @@ def _join_cluster(workers):
         return tf.distribute.MultiWorkerMirroredStrategy()
     except tf.errors.OpError as error:
         raise JobError(
-            f"this worker cannot join the cluster of TF_CONFIG ({error.message.splitlines()[0]}); "
+            f"this worker cannot join the cluster of TF_CONFIG ({first_line(error)}); "
             "its own port must be free, and the others' addresses reachable"
         ) from error
 

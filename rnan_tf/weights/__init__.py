@@ -42,12 +42,41 @@ def preset_path(name: str) -> Path | None:
         JobError: the file is missing or damaged.
     """
     entry = read_manifest().get(name)
-    if entry is None:
-        return None
+    return None if entry is None else _checked(entry)
+
+
+def fast_path(name: str) -> Path:
+    """Return the `.tflite` file of a preset's int8 network.
+
+    Args:
+        name: of the preset.
+
+    Raises:
+        InputError: there is none.
+        JobError: the file is missing or damaged.
+    """
+    fast = {preset: entry["fast"] for preset, entry in read_manifest().items() if "fast" in entry}
+    if name not in fast:
+        raise InputError(f"{name}: has no fast network; these presets have: {', '.join(fast)}; leave `fast` out")
+    return _checked(fast[name])
+
+
+def _checked(entry: dict[str, Any]) -> Path:
     path = FOLDER / str(entry["file"])
     if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
         raise JobError(f"{path}: the bundled network is missing or damaged; install rnan-tf again")
     return path
+
+
+def score_key(test_set: str, strength: float, self_ensemble: bool = False) -> str:
+    """Return the name under which an entry's "test" holds the scores on a test set.
+
+    Args:
+        test_set: its folder's name.
+        strength: in the user's unit; 0 for a task without.
+        self_ensemble: whether they are those of the self-ensemble.
+    """
+    return f"{test_set}{f' {strength:g}' if strength else ''}{' self-ensemble' if self_ensemble else ''}"
 
 
 def list_presets() -> list[str]:

@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from rnan_tf import cli, errors
+from rnan_tf.photos.pixels import CFA_PATTERNS
 from rnan_tf.restoring.tiling import Tiling
-from rnan_tf.tasks.task import CFA_PATTERNS, SUBSAMPLINGS, TASKS
+from rnan_tf.tasks.task import SUBSAMPLINGS, TASKS
 from tests.helpers.command_line import save
 
 

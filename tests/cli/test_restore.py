@@ -14,8 +14,9 @@ from PIL import Image
 from rnan_tf.network.loading import load_model
 from rnan_tf.photos import photo as images
 from rnan_tf.photos.photo import read_photo
+from rnan_tf.photos.pixels import CFA_PATTERNS
 from rnan_tf.restoring.runtimes import keras as keras_runtime
-from rnan_tf.tasks.task import CFA_PATTERNS, TASKS, get_task
+from rnan_tf.tasks.task import TASKS, get_task
 from tests.helpers.command_line import RGB, save, to16
 
 

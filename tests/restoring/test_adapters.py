@@ -10,9 +10,10 @@ from scipy import ndimage
 
 from rnan_tf.errors import InputError
 from rnan_tf.photos.photo import Photo
+from rnan_tf.photos.pixels import CFA_PATTERNS
 from rnan_tf.restoring.adapters import restore_photo
 from rnan_tf.restoring.tiling import Tiling, self_ensemble
-from rnan_tf.tasks.task import CFA_PATTERNS, TASKS
+from rnan_tf.tasks.task import TASKS
 
 SMALL_TILES = Tiling(16, 8)
 

@@ -180,6 +180,20 @@ def test_large_images_take_no_memory_but_their_own():
     assert restored.nbytes < peak < restored.nbytes + 6 * rows  # 50 MB and some rows of tiles; 200 MB as float32
 
 
+@pytest.mark.parametrize("batch", [2, 3, 100])
+def test_tiles_of_a_row_may_be_restored_together(batch):
+    image, sizes = photo(100, 150), []
+
+    def predict(tiles):
+        sizes.append(len(tiles))
+        return symmetric_blur(tiles)
+
+    expected = restore(symmetric_blur, image, tiling=Tiling(32, 8))
+    restored = restore(predict, image, tiling=Tiling(32, 8, batch=batch))
+    np.testing.assert_array_equal(restored, expected)
+    assert max(sizes) == min(batch, 6)  # six tiles cover a row of 150 pixels
+
+
 def test_progress_is_told_every_tile_and_can_end_it():
     told = []
     restore(lambda batch: batch, photo(40, 40), tiling=Tiling(16, 0), progress=lambda *counts: told.append(counts))

@@ -13,9 +13,9 @@ import tensorflow as tf
 from PIL import Image
 from scipy import stats
 
-from rnan_tf.photos.pixels import rgb_to_gray_8bit
+from rnan_tf.photos.pixels import CFA_PATTERNS, rgb_to_gray_8bit
 from rnan_tf.tasks import degradations
-from rnan_tf.tasks.task import CFA_PATTERNS, SUBSAMPLINGS
+from rnan_tf.tasks.task import SUBSAMPLINGS
 
 RGB = skimage.data.astronaut()
 GRAY = skimage.data.camera()[..., None]

@@ -20,14 +20,11 @@ from rnan_tf.network.model import RNAN
 from rnan_tf.restoring.card import CARD_NAME, ModelCard
 from rnan_tf.restoring.runtimes.keras import KerasRuntime
 from rnan_tf.restoring.runtimes.litert import LiteRtRuntime
-from rnan_tf.tasks.task import Task, get_task
 
 VARIANTS = ("fp32", "fp16", "dynamic", "int8")
 PATCHES = 24
 # Greatest loss of PSNR against the Keras model, dB.
-TOLERANCES = {"fp32": 0.01, "fp16": 0.02, "dynamic": 0.5}
-# Of int8: without noise or a codec results are closer to the truth, and more is lost.
-INT8_TOLERANCE, INT8_TOLERANCE_EXACT = 0.1, 0.2
+TOLERANCES = {"fp32": 0.01, "fp16": 0.02, "dynamic": 0.5, "int8": 0.1}
 FP32_DIFFERENCE = 1e-4  # largest, of the range [0, 1]
 # Chunks of the attention's score matrix: of about this many elements, but no more than so many chunks.
 CHUNK_ELEMENTS, MAX_CHUNKS = 1_500_000, 16
@@ -38,9 +35,9 @@ def default_tile(model: RNAN) -> int:
     return 96 if model.space_to_depth > 1 else 64
 
 
-def tolerance(variant: str | None, task: Task) -> float:
+def tolerance(variant: str | None) -> float:
     """Return the greatest loss of PSNR that a variant, or a file that does not say its variant, may have, dB."""
-    return TOLERANCES.get(variant) or (INT8_TOLERANCE if task.strength else INT8_TOLERANCE_EXACT)
+    return TOLERANCES.get(variant or "int8", TOLERANCES["int8"])
 
 
 # === Conversion ===
@@ -99,7 +96,7 @@ def add_card(model: bytes, card: ModelCard) -> bytes:
 
 
 def choose_recipes(
-    variants: Sequence[str], network: bytes, patches: Sequence[Patch], task: Task
+    variants: Sequence[str], network: bytes, patches: Sequence[Patch]
 ) -> tuple[dict[str, Recipe | None], dict[str, bytes]]:
     """Choose how each variant is quantized.
 
@@ -107,7 +104,6 @@ def choose_recipes(
         variants: among `VARIANTS`.
         network: the float32 model's content, with its card.
         patches: what is calibrated and measured on.
-        task: what it restores.
 
     Returns:
         (variant -> recipe, None for float32; recipe's name -> content of each way of int8 that was tried, if `variants`
@@ -117,7 +113,7 @@ def choose_recipes(
     tried = {}
     if "int8" in variants:
         tried = {recipe.name: quantize(network, recipe, patches) for recipe in quantization.FRONTIER}
-        fixed["int8"] = quantization.choose_int8(network, tried, patches, tolerance("int8", task))
+        fixed["int8"] = quantization.choose_int8(network, tried, patches, tolerance("int8"))
     return {variant: fixed[variant] for variant in variants}, tried
 
 
@@ -152,10 +148,7 @@ def verify(path: Path, target: Path, runtime: KerasRuntime, patches: Sequence[Pa
         raise JobError(f"{target}: {problems[0]} (and {len(problems) - 1} more problems); not written")
     exported = LiteRtRuntime.open(path)
     variant = exported.card.details["variant"]
-    loss, allowed = (
-        mean_psnr(runtime, patches) - mean_psnr(exported, patches),
-        tolerance(variant, get_task(runtime.card.task)),
-    )
+    loss, allowed = mean_psnr(runtime, patches) - mean_psnr(exported, patches), tolerance(variant)
     if not loss <= allowed:  # so that NaN fails
         raise JobError(f"{target}: {loss:.3f} dB worse than the Keras model, {allowed} dB allowed; not written")
     if variant == "fp32":

@@ -5,14 +5,17 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 
 from rnan_tf.errors import InputError
 from rnan_tf.restoring.card import CARD_NAME, ModelCard, read_card
-from rnan_tf.restoring.runtimes.runtime import Runtime, damaged
+from rnan_tf.restoring.runtimes.runtime import Runtime, count_cores, damaged
 
 
 class LiteRtRuntime(Runtime):
@@ -22,21 +25,25 @@ class LiteRtRuntime(Runtime):
         name: of its file.
         card: what it is for.
         model: the file's content.
-        threads: how many LiteRT may use.
+        threads: how many LiteRT may use, for one tile or for as many tiles side by side; None: one for each core.
 
     Raises:
         ValueError, RuntimeError: LiteRT cannot load it.
     """
 
-    def __init__(self, name: str, card: ModelCard, model: bytes, threads: int = 2):
+    def __init__(self, name: str, card: ModelCard, model: bytes, threads: int | None = None):
         super().__init__(name, card)
-        from ai_edge_litert.interpreter import Interpreter
-
         self._content = model
-        with _no_notices():
-            self._interpreter = Interpreter(model_content=model, num_threads=threads)
-            self._interpreter.allocate_tensors()
-        self._signature = self._interpreter.get_signature_runner("serving_default")
+        self.batch = threads or count_cores()
+        self._one = _Interpreter(model, self.batch)
+
+    @cached_property
+    def _side_by_side(self) -> tuple[ThreadPoolExecutor, SimpleQueue["_Interpreter"]]:
+        """Threads, and interpreters of one thread each: several tiles take less time so than one after the other."""
+        idle: SimpleQueue[_Interpreter] = SimpleQueue()
+        for _ in range(self.batch):
+            idle.put(_Interpreter(self._content, 1))
+        return ThreadPoolExecutor(self.batch), idle
 
     @classmethod
     def open(cls, path: Path, task: str | None = None) -> "LiteRtRuntime":
@@ -47,16 +54,11 @@ class LiteRtRuntime(Runtime):
             task: what it was trained for, if it does not say.
 
         Raises:
-            InputError: there is no such file, LiteRT is not installed, or the file is damaged or another network's.
+            InputError: there is no such file, or it is damaged or another network's.
         """
         if not path.is_file():
             raise InputError(f"{path}: no such model")
-        try:
-            import ai_edge_litert.interpreter  # noqa: F401
-        except ImportError as error:
-            raise InputError(f"{path}: needs LiteRT: pip install 'rnan-tf[tflite]'") from error
-        model = path.read_bytes()
-        return cls.from_content(str(path), model, task)
+        return cls.from_content(str(path), path.read_bytes(), task)
 
     @classmethod
     def from_content(cls, name: str, model: bytes, task: str | None = None) -> "LiteRtRuntime":
@@ -71,10 +73,34 @@ class LiteRtRuntime(Runtime):
             raise damaged(name, error) from error
 
     def _run(self, batch: np.ndarray, strength: float) -> np.ndarray:
-        return np.asarray(self._signature(**self.inputs(batch, strength))["restored"])
+        if len(batch) == 1:
+            return self._one.run(self.inputs(batch, strength))
+        pool, idle = self._side_by_side
+
+        def restore(image: np.ndarray) -> np.ndarray:
+            interpreter = idle.get()
+            try:
+                return interpreter.run(self.inputs(image[None], strength))
+            finally:
+                idle.put(interpreter)
+
+        return np.concatenate(list(pool.map(restore, batch)))
 
     def operators(self) -> dict[str, int]:
         return count_operators(self._content)
+
+
+class _Interpreter:
+    def __init__(self, model: bytes, threads: int):
+        from ai_edge_litert.interpreter import Interpreter
+
+        with _no_notices():
+            self._interpreter = Interpreter(model_content=model, num_threads=threads)
+            self._interpreter.allocate_tensors()
+        self._signature = self._interpreter.get_signature_runner("serving_default")
+
+    def run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        return np.asarray(self._signature(**inputs)["restored"])
 
 
 def read_tflite_card(model: bytes) -> Any:

@@ -1,5 +1,6 @@
 """What every kind of network has in common."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +17,12 @@ class Runtime(ABC):
     Args:
         name: of its file, for messages.
         card: what it is for.
+
+    Attributes:
+        batch: how many tiles it restores best at a time.
     """
+
+    batch = 1
 
     def __init__(self, name: str, card: ModelCard):
         self.name, self.card = name, card
@@ -42,8 +48,7 @@ class Runtime(ABC):
         if max(height, width) > tile:
             raise InputError(f"{self.name}: takes tiles of up to {tile}x{tile}, not {height}x{width}")
         padded = np.pad(batch, ((0, 0), (0, tile - height), (0, tile - width), (0, 0)), mode="reflect")
-        restored = np.concatenate([self._run(image[None], strength) for image in padded])
-        return restored[:, : height * scale, : width * scale]
+        return self._run(padded, strength)[:, : height * scale, : width * scale]
 
     def at(self, strength: float) -> Callable[[np.ndarray], np.ndarray]:
         """Return the function that restores batches at one strength."""
@@ -63,6 +68,11 @@ class Runtime(ABC):
         if self.card.conditional:
             inputs["level"] = np.full(len(batch), strength / 255, np.float32)
         return inputs
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def damaged(name: str, error: BaseException) -> InputError:
