@@ -154,11 +154,14 @@ class StopOnSignal(keras.callbacks.Callback):
             self.stopped = self.signalled
 
     def on_train_batch_end(self, batch, logs=None):
-        if number := max(everyones(self.strategy, self.signalled)):
-            self.stopped, self.model.stop_training = number, True
+        self._stop_if_signalled()
 
     def on_epoch_end(self, epoch, logs=None):
-        self.on_train_batch_end(None)  # a validation takes long, and may be the last thing that a fit does
+        self._stop_if_signalled()  # a validation takes long, and may be the last thing that a fit does
+
+    def _stop_if_signalled(self):
+        if number := max(everyones(self.strategy, self.signalled)):
+            self.stopped, self.model.stop_training = number, True
 
     def _stop(self, number, frame):
         self.signalled = number
