@@ -12,6 +12,8 @@ from pathlib import Path
 import h5py
 import pytest
 
+pytestmark = pytest.mark.slow
+
 DRIVER = Path(__file__).parents[1] / "helpers" / "training_driver.py"
 STEPS = 12
 ARGUMENTS = f"--model rnan_lite --batch-size 2 --patch-size 16 --validate-every 3 --max-bad-steps 2 --steps {STEPS}"

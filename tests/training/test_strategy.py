@@ -21,6 +21,8 @@ from rnan_tf.training.config import TrainConfig
 from rnan_tf.training.keras_fixes import fix_fit_of_several_workers
 from rnan_tf.training.strategy import Placement, everyones, is_chief, make_strategy
 
+pytestmark = pytest.mark.slow
+
 STEPS = 20
 DEADLINE = 600  # seconds for a run of a few, on a machine that may be busy
 SMALL = ["--model", "rnan_lite", "--batch-size", "4", "--patch-size", "16"]
