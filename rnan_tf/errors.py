@@ -1,6 +1,7 @@
 """Errors with a one-line message for the user, and the wrapper that turns them into exit codes."""
 
 import functools
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -44,7 +45,7 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
 
     Returns:
         The wrapped function. It returns 2 for wrong use (`InputError`), 1 for a failed job (`JobError`, `OSError`, out
-        of memory) and 130 for Ctrl-C, as shells do.
+        of memory), 130 for Ctrl-C and 141 for a closed pipe, as shells do.
     """
 
     @functools.wraps(main)
@@ -53,6 +54,9 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
             return main(*args, **kwargs) or 0
         except InputError as error:
             message, code = str(error), 2
+        except BrokenPipeError:  # whoever read our output has gone, as `| head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
         except (JobError, OSError) as error:
             message, code = str(error), 1
         except KeyboardInterrupt:

@@ -134,12 +134,12 @@ def store_fast(name: str, test_sets: Path) -> None:
     loss = scores["psnr"] - measure(int8, images, strength)
     if not loss <= INT8_TOLERANCE:  # so that NaN fails
         raise JobError(f"{name}: int8 loses {loss:.3f} dB on {key}; not written")
-    card = card.with_details(loss={key: round(loss, 4)})
+    card = card.with_details(int8_loss={key: round(loss, 4)})
     target = bundled.FOLDER / f"{name}-int8.tflite"
     write_atomically(target, make_variant(network, card, "int8", recipe, patches))
     manifest = bundled.read_manifest()
     sha256 = hashlib.sha256(target.read_bytes()).hexdigest()
-    manifest[name]["fast"] = {"file": target.name, "sha256": sha256, "loss": card.details["loss"]}
+    manifest[name]["fast"] = {"file": target.name, "sha256": sha256, "loss": card.details["int8_loss"]}
     bundled.write_manifest(manifest)
 
 

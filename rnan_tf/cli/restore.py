@@ -101,7 +101,9 @@ def _bar():
 
         def progress(done, total):
             bar.total = total
-            bar.update()
+            bar.update(done - bar.n)
+            if done == total:
+                bar.refresh()  # which a quick photograph would not see otherwise
 
         yield progress
 

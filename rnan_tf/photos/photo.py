@@ -140,7 +140,24 @@ def check_writable(path: str | os.PathLike[str], photo: Photo, scale: int = 1) -
         )
 
 
-def write_photo(path: str | os.PathLike[str], photo: Photo) -> None:
+def as_photo(source: str | os.PathLike[str] | Photo | np.ndarray) -> Photo:
+    """Return a photograph of what may stand for one.
+
+    Args:
+        source: a path, which is read, a `Photo`, or an array (H, W), (H, W, 1) or (H, W, 3) of uint8 or uint16.
+
+    Raises:
+        ImageError: the file cannot be read.
+        InputError: the array is no image.
+    """
+    if isinstance(source, Photo):
+        return source
+    if isinstance(source, np.ndarray):
+        return Photo(source[..., None] if source.ndim == 2 else source, None, None, "PNG")
+    return read_photo(source)
+
+
+def write_photo(path: str | os.PathLike[str], photo: Photo | np.ndarray) -> None:
     """Write an image in its own bit depth, in the format of the path's extension.
 
     PNG, TIFF, BMP and WebP are lossless, JPEG has quality 95 without chroma subsampling. A reader of `path` sees the
@@ -149,11 +166,12 @@ def write_photo(path: str | os.PathLike[str], photo: Photo) -> None:
 
     Args:
         path: the file; its folder must exist.
-        photo: the image; its `format` plays no part.
+        photo: the image, or an array (H, W), (H, W, 1) or (H, W, 3) of uint8 or uint16; its `format` plays no part.
 
     Raises:
         ImageError: the format cannot hold the image, or the file cannot be written.
     """
+    photo = as_photo(photo)
     check_writable(path, photo)
     path, array = Path(path), photo.pixels
     if photo.alpha is not None:

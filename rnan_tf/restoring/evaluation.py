@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rnan_tf.errors import InputError
 from rnan_tf.restoring.tiling import Predictor, Tiling, restore
 from rnan_tf.tasks.metrics import score
 from rnan_tf.tasks.task import Task
@@ -49,8 +50,17 @@ def evaluate(
 
     Yields:
         What became of each image.
+
+    Raises:
+        InputError: an image is too small for the borders that its task leaves out.
     """
     for index, (name, clean) in enumerate(images):
+        height, width = clean.shape[:2]
+        if min(height, width) <= 2 * task.scoring.border:
+            raise InputError(
+                f"{name}: {width}x{height} is too small to be scored, which leaves out {task.scoring.border} pixels at "
+                "every border"
+            )
         degraded = task.degrade(clean, (seed, index), strength)
         restored = restore(predict, degraded, task.scale, tiling) if predict else task.baseline(degraded)
         yield Evaluated(name, clean, degraded, restored, score(restored, clean, task.scoring))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnan_tf.errors import InputError
-from rnan_tf.photos.photo import Photo, check_writable, read_photo, write_photo
+from rnan_tf.photos.photo import Photo, as_photo, check_writable, write_photo
 from rnan_tf.photos.pixels import CFA_PATTERNS
 from rnan_tf.restoring.adapters import restore_photo
 from rnan_tf.restoring.runtimes import open_runtime
@@ -51,7 +51,9 @@ class Restorer:
         Raises:
             InputError: there is no such network, it is damaged, or was trained for another task.
         """
-        return cls(open_runtime(fast_path(str(source)) if fast else source, task))
+        runtime = open_runtime(fast_path(str(source)) if fast else source, task)
+        runtime.name = str(source)  # what the user calls it
+        return cls(runtime)
 
     def __call__(
         self,
@@ -88,7 +90,7 @@ class Restorer:
         asked = self.asked_strength(sigma=sigma, quality=quality)
         cfa = self.check_cfa(cfa)
         tiles = self.tiling(tile, overlap, margin=self_ensemble or cfa != CFA_PATTERNS[0])
-        given = _as_photo(photo)
+        given = as_photo(photo)
         predict = self.predictor(self.strength_for(given.pixels) if asked is None else asked, self_ensemble)
         restored = restore_photo(given, self.task, predict, tiles, cfa, progress)
         if not isinstance(photo, np.ndarray):
@@ -173,6 +175,10 @@ class Restorer:
                 continue
             if name != self.card.strength or self.card.strengths is None:
                 raise InputError(f"{self.runtime.name}: task {self.task.name} has no {name}; leave `{name}` out")
+            if not isinstance(value, (int, float)):
+                raise InputError(
+                    f"`{name}` must be a number; leave it out for an estimate or the default; got {value!r}"
+                )
             low, high = self.card.strengths
             if low < high and not self.card.conditional:
                 raise InputError(f"{self.runtime.name}: is not told the {name}; leave `{name}` out")
@@ -235,12 +241,14 @@ def restore(
             raise InputError("give `task`, whose preset is taken then, or `model`")
         model = preset_of(task)
     restorer = Restorer.from_preset(model, task, fast)
-    given = _as_photo(photo)
-    if target is not None:
-        check_writable(target, given, restorer.card.scale)  # before the long computation
+    given = as_photo(photo)
+    if target is not None:  # before the long computation
+        check_writable(target, given, restorer.card.scale)
+        if isinstance(photo, (str, os.PathLike)) and Path(target).resolve() == Path(photo).resolve():
+            raise InputError(f"{target} is the photograph itself and would be written over; name another file")
     restored = restorer(photo if isinstance(photo, np.ndarray) else given, **options)
     if target is not None:
-        write_photo(target, _as_photo(restored))
+        write_photo(target, restored)
     return restored
 
 
@@ -257,11 +265,3 @@ def preset_of(task: str) -> str:
     if name not in list_presets():
         raise InputError(f"no network for {task} comes with rnan-tf ({', '.join(list_presets())} do); give `model`")
     return name
-
-
-def _as_photo(photo: Source) -> Photo:
-    if isinstance(photo, Photo):
-        return photo
-    if isinstance(photo, np.ndarray):
-        return Photo(photo[..., None] if photo.ndim == 2 else photo, None, None, "PNG")
-    return read_photo(photo)

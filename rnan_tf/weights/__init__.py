@@ -101,7 +101,7 @@ def find_model(source: str | Path) -> Path:
     if path.is_dir():
         path = path / "best.keras"
         if not path.is_file():
-            raise InputError(f"{source}: no best.keras in this folder; is it that of a training run?")
+            raise InputError(f"{source}: no best.keras in this folder, nor a SavedModel; is it that of a training run?")
     if not path.is_file():
         raise InputError(
             f"{source}: no such model; give a .keras file, the folder of a training run, or a preset: "

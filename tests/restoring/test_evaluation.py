@@ -9,13 +9,14 @@ import skimage.data
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from rnan_tf.errors import InputError
 from rnan_tf.photos.photo import list_images
 from rnan_tf.restoring.evaluation import evaluate, mean_scores
 from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.restoring.tiling import Tiling
 from rnan_tf.tasks.clean_images import read_clean
 from rnan_tf.tasks.metrics import score
-from rnan_tf.tasks.task import TASKS
+from rnan_tf.tasks.task import TASKS, get_task
 
 PHOTOS = {"astronaut.png": skimage.data.astronaut()[:144, 150:300], "chelsea.png": skimage.data.chelsea()[:132, 60:200]}
 
@@ -210,3 +211,8 @@ def test_the_degraded_input_scores_as_in_the_papers_tables(data_folder, name, st
     assert mean["psnr"] == pytest.approx(psnr, abs=0.02)
     if ssim is not None:
         assert mean["ssim"] == pytest.approx(ssim, abs=0.001)
+
+
+def test_an_image_smaller_than_the_borders_is_named():
+    with pytest.raises(InputError, match=r"tiny: 6x4 is too small to be scored, which leaves out 2 pixels"):
+        list(evaluate([("tiny", np.zeros((4, 6, 3), np.uint8))], get_task("sr-x2")))

@@ -5,10 +5,12 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+import skimage.data
 
 import rnan_tf
 from rnan_tf.errors import InputError
-from rnan_tf.restoring.restorer import preset_of
+from rnan_tf.photos.photo import write_photo
+from rnan_tf.restoring.restorer import Restorer, preset_of
 from rnan_tf.tasks.task import TASKS
 from rnan_tf.weights import read_manifest
 from tests.helpers.command_line import MODELS, RGB, save, to16
@@ -217,3 +219,21 @@ def tflite_file(models, tmp_path_factory):
     card = replace(card_of(model, "denoise"), tile=16, overlap=4)
     path.write_bytes(exporting.add_card(exporting.convert(model, 16), card))
     return path
+
+
+def test_the_photograph_is_not_written_over(tmp_path, monkeypatch):
+    path = tmp_path / "photo.png"
+    write_photo(path, skimage.data.astronaut()[:40, :48])
+    before = path.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="is the photograph itself and would be written over"):
+        rnan_tf.restore("photo.png", path, task="denoise", fast=True)
+    assert path.read_bytes() == before
+
+
+def test_a_strength_that_is_no_number():
+    restorer = Restorer.from_preset("denoise", fast=True)
+    with pytest.raises(InputError, match="`sigma` must be a number; leave it out"):
+        restorer(skimage.data.astronaut()[:40, :48], sigma="auto")
+    with pytest.raises(InputError, match=r"^denoise: its tiles have a fixed size"):
+        restorer(skimage.data.astronaut()[:40, :48], tile=64)

@@ -14,7 +14,7 @@ from rnan_tf.restoring.runtimes import open_runtime, saved_model_folder
 from rnan_tf.restoring.runtimes.keras import KerasRuntime
 from rnan_tf.restoring.runtimes.litert import LiteRtRuntime
 from rnan_tf.restoring.runtimes.onnx import OnnxRuntime
-from rnan_tf.restoring.runtimes.runtime import Runtime
+from rnan_tf.restoring.runtimes.runtime import Runtime, count_cores
 from rnan_tf.restoring.runtimes.saved_model import SavedModelRuntime
 from rnan_tf.restoring.tiling import Tiling, restore, self_ensemble
 from tests.restoring.runtimes.conftest import KINDS, OVERLAP, TILE
@@ -99,7 +99,8 @@ def test_a_whole_photograph(opened, kind):
     model, runtime = opened[kind]
     pixels, options = pixels_of(29, 43, 3), {} if kind == "onnx" else {"sigma": 25}
     tiling = Restorer(runtime).tiling()
-    assert tiling == (Tiling(TILE, OVERLAP, fixed=True) if kind == "tflite" else Tiling())
+    fixed = Tiling(TILE, OVERLAP, fixed=True, batch=count_cores())
+    assert tiling == (fixed if kind == "tflite" else Tiling())
     # A SavedModel has tiles of its own inside.
     inside = Tiling(TILE, OVERLAP) if kind == "saved_model" else tiling
     expected = restore(model.at(25), pixels, runtime.card.scale, inside).astype(int)
@@ -133,7 +134,8 @@ def test_a_margin_leaves_room_for_added_rows(opened):
         return runtime.run(batch)
 
     restorer = Restorer(runtime)
-    assert restorer.tiling(margin=True) == Tiling(TILE, OVERLAP, fixed=True)  # no mosaic: no row is added
+    fixed = Tiling(TILE, OVERLAP, fixed=True, batch=count_cores())
+    assert restorer.tiling(margin=True) == fixed  # no mosaic: no row is added
     restorer.task = type(restorer.task)("demosaic", "mosaic", mosaic=True)
     tiling = restorer.tiling(margin=True)
     assert restore(self_ensemble(predict, is_mosaic=True), pixels, 1, tiling).shape == pixels.shape
