@@ -33,6 +33,7 @@ def test_it_holds_the_library_alone(wheel, request):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     sources = request.config.rootpath / "rnan_tf"
     data = [sources / "py.typed", sources / "weights" / "manifest.json", *sources.glob("weights/*.keras")]
+    data += sources.glob("weights/*.tflite")
     expected = [*sources.rglob("*.py"), *data]
     assert names == {f"rnan_tf/{path.relative_to(sources).as_posix()}" for path in expected}
 
