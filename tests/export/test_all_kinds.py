@@ -84,12 +84,15 @@ def test_verify_opens_every_kind(exports, monkeypatch, capsys):
 def test_a_missing_runtime_is_a_line(exports, monkeypatch, capsys):
     _, _, folder = exports
     arguments = ["--model", folder / "model.keras", "--data", folder / "photo.png", "--tile", TILE, "--artifacts"]
-    for module, kind, extra in (("ai_edge_litert.interpreter", "tflite", "tflite"), ("onnxruntime", ".", "onnx")):
+    for module, kind, package in (
+        ("ai_edge_litert.interpreter", "tflite", "ai-edge-litert"),
+        ("onnxruntime", ".", "'rnan-tf[onnx]'"),
+    ):
         with monkeypatch.context() as patch:
             patch.setitem(__import__("sys").modules, module, None)
             assert verify.main([*map(str, (*arguments, folder / "artifacts" / kind))]) == 2
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("error: ") and line.endswith(f"pip install 'rnan-tf[{extra}]'")
+        assert line.startswith("error: ") and line.endswith(f"pip install {package}")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for command, extra, options in (
         (export_tflite, "tflite", ["--output", folder / "new"]),

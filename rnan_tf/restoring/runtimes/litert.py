@@ -69,6 +69,8 @@ class LiteRtRuntime(Runtime):
             return cls(name, read_card(read_tflite_card(model), name, task), model)
         except InputError:
             raise
+        except ImportError as error:
+            raise InputError(f"{name}: needs LiteRT: pip install ai-edge-litert") from error
         except Exception as error:  # flatbuffers, struct and LiteRT raise whatever damaged bytes lead to
             raise damaged(name, error) from error
 
