@@ -29,10 +29,11 @@ class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def Predict(self, request, context):
         self.calls += 1
-        time.sleep(self.delay)
-        if self.unavailable:
+        if self.unavailable:  # looked at first: a request that its client gave up on must not take another test's
             self.unavailable -= 1
+            time.sleep(self.delay)
             context.abort(grpc.StatusCode.UNAVAILABLE, "The batch scheduling queue is full")
+        time.sleep(self.delay)
         response = predict_pb2.PredictResponse()
         if request.model_spec.name == "echo":
             response.outputs["image_bytes"].CopyFrom(request.inputs["image_bytes"])
@@ -66,10 +67,11 @@ class RestHandler(http.server.BaseHTTPRequestHandler):
         service = self.server.service
         service.calls += 1
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        time.sleep(service.delay)
         if service.unavailable:
             service.unavailable -= 1
+            time.sleep(service.delay)
             return self.answer(503, {"error": "The batch scheduling queue is full"})
+        time.sleep(service.delay)
         if self.path != "/v1/models/rnan:predict":
             return self.answer(404, {"error": "Servable not found for request: Latest(other)"})
         request = json.loads(body)
