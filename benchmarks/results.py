@@ -20,7 +20,7 @@ import numpy as np
 import skimage.data
 from tqdm import tqdm
 
-from rnan_tf.cli.options import Parser
+from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, command
 from rnan_tf.files import write_atomically
 from rnan_tf.photos.photo import Photo, list_images, write_photo

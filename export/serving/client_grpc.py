@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 from PIL import Image
 
-from rnan_tf.cli.options import Parser
+from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, JobError, command
 from rnan_tf.photos.photo import Photo, check_writable, read_photo, write_photo
 from rnan_tf.quiet import import_tensorflow

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from rnan_tf.cli.options import add_strengths, add_task, add_tiling, asked_strength, single
+from rnan_tf.cli.options import add_strengths, add_task, add_tiling, asked_strength
 from rnan_tf.cli.parser import Parser
 from rnan_tf.cli.restore import keep_inputs
 from rnan_tf.errors import InputError, command
@@ -31,14 +31,14 @@ def main(argv: list[str] | None = None) -> int:
     if args.self_ensemble and not args.model:
         raise InputError("--self-ensemble needs --model")
     asked = asked_strength(args, task)
-    strength = single(asked, task) if asked else task.nearest((0, 100))
+    strength = task.nearest((0, 100)) if asked is None else asked
     files = list_images(args.data)
     reports = [Path(path) for path in (args.json, args.csv) if path]
     keep_inputs(reports, [*files, *([Path(args.model)] if args.model else [])])
     predict = None
     if args.model:
         restorer = Restorer.from_preset(args.model, args.task)
-        strength = restorer.check_strength(strength) if asked else restorer.default_strength
+        strength = restorer.default_strength if asked is None else restorer.check_strength(asked)
         predict = restorer.predictor(strength, args.self_ensemble)
         tiling = restorer.tiling(**sizes, margin=args.self_ensemble)
     for report in reports:

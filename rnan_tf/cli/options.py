@@ -2,7 +2,6 @@
 
 import argparse
 
-from rnan_tf.cli.parser import Parser as Parser
 from rnan_tf.errors import InputError
 from rnan_tf.tasks.task import STRENGTHS, TASKS, Task
 
@@ -55,35 +54,26 @@ def add_strengths(parser: argparse.ArgumentParser, sigma: str, quality: str) -> 
     add_old_level(parser)
 
 
-def asked_strength(args, task: Task) -> tuple[float, float] | None:
-    """Return the strength, or the range, that `add_strengths`' options ask for; None if there is none.
+def asked_strength(args, task: Task) -> float | None:
+    """Return the strength that `add_strengths`' options ask for; None if there is none.
 
     Args:
         args: the parsed arguments.
         task: which must have such a strength.
 
     Raises:
-        InputError: it does not, or the text is not a strength.
+        InputError: it does not, or the text is not a single strength.
     """
-    given = {name: getattr(args, name) for name in STRENGTHS if getattr(args, name) is not None}
-    return task.parse_strength(**given) if given else None
+    for name, strength in STRENGTHS.items():
+        if (text := getattr(args, name)) is not None:
+            task.check_has(name)
+            return strength.parse(text, ranges=False)[0]
+    return None
 
 
 def add_old_level(parser: argparse.ArgumentParser) -> None:
     """Add version 0.1's `--level`, which says what replaces it."""
     parser.add_argument("--level", action=_Renamed, nargs="*", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-
-
-def single(low_and_high: tuple[float, float], task: Task) -> float:
-    """Return a strength that must not be a range.
-
-    Raises:
-        InputError: it is one.
-    """
-    low, high = low_and_high
-    if low != high:
-        raise InputError(f"`{task.strength.name}` must be a single one here, not a range; got {low:g}-{high:g}")
-    return low
 
 
 def add_tiling(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from rnan_tf.cli.options import add_strengths, add_task, add_tiling, asked_strength, single
+from rnan_tf.cli.options import add_strengths, add_task, add_tiling, asked_strength
 from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, JobError, command, is_out_of_memory, with_dashes
 from rnan_tf.files import make_folder
@@ -77,7 +77,7 @@ def _asked_strengths(args, restorer):
             raise InputError(f"{restorer.runtime.name}: estimates no {name}; give a number or leave `{name}` out")
         return {}
     asked = asked_strength(args, restorer.task)
-    strengths = {name: single(asked, restorer.task)} if asked else {}
+    strengths = {} if asked is None else {name: asked}
     restorer.asked_strength(**strengths)
     return strengths
 

@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from rnan_tf.cli.options import add_strengths, asked_strength, single
+from rnan_tf.cli.options import add_strengths, asked_strength
 from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import JobError, command
 from rnan_tf.export.artifacts import find_artifacts
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     task = restorer.task
     tile = default_tile(restorer.runtime.model) if args.tile is None else args.tile
     asked = asked_strength(args, task)
-    strength = restorer.check_strength(single(asked, task)) if asked else restorer.default_strength
+    strength = restorer.default_strength if asked is None else restorer.check_strength(asked)
     files, paths = list_images(args.data), find_artifacts(args.artifacts)
     rows, crops = measure(restorer.runtime, find_model(args.model), paths, strength, files, tile)
     report = {"task": task.name, "strength": strength, "tile": tile, "images": len(files)}

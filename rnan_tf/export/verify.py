@@ -16,7 +16,6 @@ from rnan_tf.export.tflite.exporting import tolerance
 from rnan_tf.photos.panels import side_by_side
 from rnan_tf.restoring.evaluation import mean_scores
 from rnan_tf.restoring.runtimes import Runtime, open_runtime
-from rnan_tf.restoring.runtimes.litert import LiteRtRuntime
 from rnan_tf.restoring.tiling import Tiling, restore
 from rnan_tf.tasks.clean_images import read_clean
 from rnan_tf.tasks.metrics import psnr, score
@@ -68,11 +67,10 @@ def allowed_loss(runtime: Runtime) -> float:
     """Return the greatest loss of PSNR, dB, that an export may have.
 
     Args:
-        runtime: the export; of a `.tflite` file the card says the variant.
+        runtime: the export; the card of a `.tflite` file says its variant.
     """
-    if not isinstance(runtime, LiteRtRuntime):
-        return EXACT
-    return tolerance(runtime.card.details.get("variant"))
+    variant = runtime.card.details.get("variant")
+    return tolerance(variant) if variant else EXACT
 
 
 def measure(

@@ -1,5 +1,6 @@
 """One object that restores: a network with all that it needs to know about photographs."""
 
+import numbers
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -175,7 +176,7 @@ class Restorer:
                 continue
             if name != self.card.strength or self.card.strengths is None:
                 raise InputError(f"{self.runtime.name}: task {self.task.name} has no {name}; leave `{name}` out")
-            if not isinstance(value, (int, float)):
+            if not isinstance(value, numbers.Real):
                 raise InputError(
                     f"`{name}` must be a number; leave it out for an estimate or the default; got {value!r}"
                 )

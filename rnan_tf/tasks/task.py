@@ -45,11 +45,12 @@ class Strength:
     whole: bool = True
     estimate: Callable[[np.ndarray], float] | None = None
 
-    def parse(self, text: str) -> tuple[float, float]:
+    def parse(self, text: str, ranges: bool = True) -> tuple[float, float]:
         """Read a strength or a range.
 
         Args:
             text: such as "50" or "0-75".
+            ranges: whether a range will do.
 
         Returns:
             (lowest, highest), equal for a single one.
@@ -63,11 +64,10 @@ class Strength:
         except ValueError:
             values = []
         whole = all(value.is_integer() for value in values) or not self.whole
-        if len(values) not in (1, 2) or not whole or not low <= values[0] <= values[-1] <= high:
+        if len(values) not in ((1, 2) if ranges else (1,)) or not whole or not low <= values[0] <= values[-1] <= high:
             number = "whole number" if self.whole else "number"
-            raise InputError(
-                f"`{self.name}` must be a {number} from {low} to {high} or a range such as 10-50; got {text!r}"
-            )
+            range_too = " or a range such as 10-50" if ranges else ""
+            raise InputError(f"`{self.name}` must be a {number} from {low} to {high}{range_too}; got {text!r}")
         return values[0], values[-1]
 
 

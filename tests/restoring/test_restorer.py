@@ -235,5 +235,7 @@ def test_a_strength_that_is_no_number():
     restorer = Restorer.from_preset("denoise", fast=True)
     with pytest.raises(InputError, match="`sigma` must be a number; leave it out"):
         restorer(skimage.data.astronaut()[:40, :48], sigma="auto")
+    image = skimage.data.astronaut()[:40, :48]
+    np.testing.assert_array_equal(restorer(image, sigma=np.float32(25)), restorer(image, sigma=25))
     with pytest.raises(InputError, match=r"^denoise: its tiles have a fixed size"):
         restorer(skimage.data.astronaut()[:40, :48], tile=64)

@@ -35,9 +35,9 @@ def default_tile(model: RNAN) -> int:
     return 96 if model.space_to_depth > 1 else 64
 
 
-def tolerance(variant: str | None) -> float:
-    """Return the greatest loss of PSNR that a variant, or a file that does not say its variant, may have, dB."""
-    return TOLERANCES.get(variant or "int8", TOLERANCES["int8"])
+def tolerance(variant: str) -> float:
+    """Return the greatest loss of PSNR that a variant may have, dB; of an unknown one that of int8."""
+    return TOLERANCES.get(variant, TOLERANCES["int8"])
 
 
 # === Conversion ===
