@@ -1,11 +1,9 @@
 """A training run: data, network and callbacks put together, from wherever its folder says it is."""
 
-import dataclasses
 import errno
 import functools
 import os
 import secrets
-import zlib
 from pathlib import Path
 
 import keras
@@ -13,23 +11,18 @@ import tensorflow as tf
 
 from rnan_tf.errors import InputError, JobError, is_out_of_memory
 from rnan_tf.network.attention import CHUNK_SIZE
-from rnan_tf.network.loading import load_model
 from rnan_tf.network.model import RNAN
-from rnan_tf.tasks.clean_images import read_images
-from rnan_tf.tasks.task import get_task
 from rnan_tf.training import report
 from rnan_tf.training.callbacks import ProgressBar, StopOnSignal, Validation
-from rnan_tf.training.checkpoints import Progress, checkpoint_constants, restore_checkpoint, save_checkpoint
+from rnan_tf.training.checkpoints import Progress, save_checkpoint
 from rnan_tf.training.compilation import compile_model, inner_optimizer
 from rnan_tf.training.config import TrainConfig
-from rnan_tf.training.data import RunData, Split, read_split
+from rnan_tf.training.data import RunData
 from rnan_tf.training.data_service import check_address, store_photographs, through_service
 from rnan_tf.training.divergence import Diverged, Guard
 from rnan_tf.training.folder import RunFolder
-from rnan_tf.training.initial_model import build_model, constants_of
-from rnan_tf.training.memory import memory_limit, physical_memory
-from rnan_tf.training.patches import CACHE_SHARE, PatchSpec, patch_batches, served_batches
-from rnan_tf.training.split import split_photographs, subsampled_notice
+from rnan_tf.training.opening import build_network, enter, follow, restore_progress
+from rnan_tf.training.patches import patch_batches, served_batches
 from rnan_tf.training.strategy import distribute, everyones, is_chief
 from rnan_tf.training.train_step import TrainedRNAN
 
@@ -106,13 +99,13 @@ class Run:
             check_address(data_service)
         entered = RunFolder(folder)
         try:
-            data = (_enter if is_chief(strategy) else _follow)(entered, config, strategy, data_service, data_changed)
+            data = (enter if is_chief(strategy) else follow)(entered, config, strategy, data_service, data_changed)
             started = entered.is_started()
             keras.utils.set_random_seed(config.seed)
             with strategy.scope():
-                network = _build(config, data.spec, entered if started else None)
+                network = build_network(config, data.spec, entered if started else None)
                 compile_model(network, config)
-            progress = _restore(entered.checkpoints, network, strategy)
+            progress = restore_progress(entered.checkpoints, network, strategy)
         except BaseException:
             entered.release()
             raise
@@ -179,7 +172,7 @@ class Run:
                 "weights from before; try a lower `learning_rate` or `precision` float32 in another `run_dir` "
                 "(`init` starts it from this one's best.keras)"
             )
-        self.progress = _restore(self._checkpoints, self.network, self.strategy)
+        self.progress = restore_progress(self._checkpoints, self.network, self.strategy)
         self.progress.rollbacks, self.progress.dropped = 1, failed.dropped
         print(f"{bad} up to step {failed.step}; going back to step {self.progress.step} at half the learning rate")
 
@@ -259,100 +252,3 @@ class Run:
     def closing_table(self) -> str:
         """Return the PSNR of the input, of a simple baseline and of the best model, as lines of text."""
         return report.closing_table(self.data.validation_images, self.data.spec.task, self.strength, self.progress.best)
-
-
-# === What opening consists of ===
-
-
-def _enter(folder, config, strategy, data_service, data_changed) -> RunData:
-    """Let the chief look at all there is, and write only once everything fits."""
-    folder.check()
-    existed = folder.path.is_dir()
-    if existed:
-        folder.lock()
-    started = folder.is_started()
-    kept = read_split(folder.path) if started else None
-    older = started and kept is None  # than `data.json`
-    if started:
-        config.check_same(folder.path, same_photographs=kept is not None)
-    split = found = _find(config, by_content=not older and (kept is None or kept.by_content or data_changed))
-    if kept is not None:
-        apart = bool(config.val_data)
-        split = found.going_on_from(kept, apart) if data_changed else found.as_in(kept, apart)
-    spec = _spec(config)
-    images = read_images([each.file for each in split.validation], spec.task)
-    if split.cached is None and not data_service:
-        limit = (physical_memory() if older else memory_limit()) / CACHE_SHARE
-        files = [each.file for each in split.training]
-        split = dataclasses.replace(split, cached=read_images(files, spec.task, spec.clean_size, limit) is not None)
-    if not existed:
-        folder.lock()
-    folder.tidy(started)
-    if not started:
-        config.write(folder.path)
-    if split != kept:
-        split.write(folder.path)
-    _check_workers(found, strategy)
-    return _data(split, spec, images)
-
-
-def _follow(folder, config, strategy, data_service, data_changed) -> RunData:
-    """Let another worker check that its configuration and its photographs are the chief's, which has written them."""
-    found = _find(config, by_content=False)
-    _check_workers(found, strategy)
-    kept = read_split(folder.path)
-    if kept is None:
-        raise JobError(f"{folder.path} is not the chief's; `run_dir` must be a folder that all workers share")
-    config.check_same(folder.path, same_photographs=True)
-    return _data(found.as_in(kept, apart=False), _spec(config), [])
-
-
-def _find(config, by_content):
-    if config.data and get_task(config.task).channels == 3:
-        print(subsampled_notice(config.data, config.skip_subsampled), flush=True)
-    training, validation = split_photographs(config.data, config.val_data, config.skip_subsampled, by_content)
-    return Split(tuple(training), tuple(validation), by_content=by_content)
-
-
-def _check_workers(found, strategy):
-    contents = sorted({each.content for each in (*found.training, *found.validation)})
-    if len(set(everyones(strategy, zlib.crc32("\n".join(contents).encode())))) > 1:
-        raise JobError("`data` holds other photographs for one worker than for another; give all the same")
-
-
-def _spec(config):
-    task = get_task(config.task).with_subsampling(*config.subsampling)
-    return PatchSpec(task, config.strengths, config.patch_size, config.seed)
-
-
-def _data(split, spec, images):
-    contents = [spec.task.name, str(spec.clean_size), *(each.content for each in split.training)]
-    key = f"{zlib.crc32(chr(10).join(contents).encode()):08x}"
-    return RunData(spec, [each.file for each in split.training], images, bool(split.cached), key)
-
-
-def _build(config, spec, started):
-    """Build the network; `started`: the folder of a run that goes on, for which `init` need not be there any more."""
-    try:
-        return build_model(config, spec, checkpoint_constants(started.checkpoints) if started else None)
-    except InputError:
-        last = started and started.path / "last.keras"
-        if not config.init or not last or not last.exists():
-            raise
-        return build_model(config, spec, constants_of(load_model(last)))  # where version 0.1 has them
-
-
-def _restore(checkpoints, network, strategy):
-    """Load the newest checkpoint, once the chief has written it or set damaged ones aside."""
-    if is_chief(strategy):
-        progress = restore_checkpoint(checkpoints, network)
-    everyones(strategy, 0)
-    if not is_chief(strategy):
-        progress = restore_checkpoint(checkpoints, network, set_aside=False)
-    steps = everyones(strategy, progress.step)
-    if len(set(steps)) > 1:
-        raise JobError(
-            f"{checkpoints}: the workers read checkpoints of different steps ({', '.join(map(str, steps))}); "
-            "`run_dir` must be a folder that all workers share"
-        )
-    return progress

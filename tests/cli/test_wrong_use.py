@@ -64,7 +64,10 @@ class TestWrongUse:
             ("restore a.png -o out --model M/sr-x2.keras --task sr-x3", ["trained for task sr-x2, not sr-x3"]),
             ("evaluate --task dehaze --data sub", ["'dehaze'", "demosaic"]),
             ("evaluate --task jpeg --quality 101 --data sub", ["'101'", "--quality", "1 to 100"]),
-            ("evaluate --task jpeg --quality 10-20 --data sub", ["--quality must be a whole number from 1 to 100; got '10-20'"]),
+            (
+                "evaluate --task jpeg --quality 10-20 --data sub",
+                ["--quality must be a whole number from 1 to 100; got '10-20'"],
+            ),
             ("evaluate --task demosaic --sigma 3 --data sub", ["no --sigma", "leave it out"]),
             ("evaluate --task jpeg-color --quality 10.5 --data sub", ["'10.5'", "whole number"]),
             ("evaluate --task jpeg-color --subsampling 4:1:1 --data sub", ["'4:1:1'", "4:2:0"]),

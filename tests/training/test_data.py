@@ -10,7 +10,7 @@ from PIL import Image
 
 from rnan_tf.cli.train import main
 from rnan_tf.errors import InputError, with_dashes
-from rnan_tf.training import memory, run
+from rnan_tf.training import memory, opening, run
 from rnan_tf.training.checkpoints import Progress
 from rnan_tf.training.config import TrainConfig
 from rnan_tf.training.data import read_split
@@ -36,9 +36,9 @@ def photos(tmp_path):
 @pytest.fixture
 def opened(monkeypatch, tmp_path):
     """Open a run without a network; `started` leaves a result, so that the folder is taken as a run that goes on."""
-    monkeypatch.setattr(run, "build_model", lambda *args: None)
+    monkeypatch.setattr(opening, "build_model", lambda *args: None)
     monkeypatch.setattr(run, "compile_model", lambda *args: None)
-    monkeypatch.setattr(run, "restore_checkpoint", lambda *args, **kwargs: Progress())
+    monkeypatch.setattr(opening, "restore_checkpoint", lambda *args, **kwargs: Progress())
 
     def open_run(*data, val_data=(), started=True, data_changed=False, task="denoise"):
         config = TrainConfig(
@@ -204,9 +204,9 @@ def test_a_damaged_list_is_one_line(photos, opened, tmp_path):
 def test_whether_they_are_kept_in_memory_is_decided_once(photos, opened, tmp_path, monkeypatch):
     size = 5 * 60 * 70 * 3
     for limit, cached in ((8 * size, True), (8 * size - 1, False)):
-        monkeypatch.setattr(run, "memory_limit", lambda limit=limit: limit)
+        monkeypatch.setattr(opening, "memory_limit", lambda limit=limit: limit)
         assert opened(photos).cached is cached
-        monkeypatch.setattr(run, "memory_limit", lambda limit=limit: 16 * size - limit)  # on another machine
+        monkeypatch.setattr(opening, "memory_limit", lambda limit=limit: 16 * size - limit)  # on another machine
         assert opened(photos).cached is cached
         shutil.rmtree(tmp_path / "run")
 
@@ -214,7 +214,7 @@ def test_whether_they_are_kept_in_memory_is_decided_once(photos, opened, tmp_pat
 def test_a_run_of_version_0_1_stays_as_it_was(photos, opened, tmp_path, monkeypatch):
     shutil.copy(photos / "0.png", photos / "6.png")  # each file was a photograph
     shutil.copy(photos / "1.png", photos / "7.png")
-    monkeypatch.setattr(run, "memory_limit", lambda: 0)  # and what a container has did not count
+    monkeypatch.setattr(opening, "memory_limit", lambda: 0)  # and what a container has did not count
     opened(photos, started=False)
     (tmp_path / "run" / "data.json").unlink()
     (tmp_path / "run" / "best.keras").touch()

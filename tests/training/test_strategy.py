@@ -16,7 +16,7 @@ import pytest
 from keras.src.backend.tensorflow import trainer
 
 from rnan_tf.errors import InputError, JobError
-from rnan_tf.training import run
+from rnan_tf.training import opening, run
 from rnan_tf.training.config import TrainConfig
 from rnan_tf.training.keras_fixes import fix_fit_of_several_workers
 from rnan_tf.training.strategy import Placement, everyones, is_chief, make_strategy
@@ -261,7 +261,7 @@ def test_workers_with_other_photographs_or_another_folder_are_refused(monkeypatc
     strategy = make_strategy(Placement("one"), 4)
     with pytest.raises(JobError, match="a folder that all workers share"):
         run.Run.open(config, tmp_path, strategy)
-    monkeypatch.setattr(run, "everyones", lambda strategy, value: [value, value + 1])
+    monkeypatch.setattr(opening, "everyones", lambda strategy, value: [value, value + 1])
     with pytest.raises(JobError, match="`data` holds other photographs"):
         run.Run.open(config, tmp_path, strategy)
     assert list(tmp_path.iterdir()) == []
