@@ -1,11 +1,9 @@
 """How much memory a process may take: the machine's, or its container's if that is less."""
 
-import os
 import sys
 from pathlib import Path
 
-# Where the system does not tell.
-UNKNOWN = 8 * 2**30
+import psutil
 
 
 def memory_limit() -> int:
@@ -15,25 +13,7 @@ def memory_limit() -> int:
 
 def physical_memory() -> int:
     """Return the bytes of memory of this machine."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf, some systems not these names
-        return _windows_memory() or UNKNOWN
-
-
-def _windows_memory():
-    import ctypes
-
-    class Status(ctypes.Structure):
-        _fields_ = [
-            ("length", ctypes.c_ulong),
-            ("load", ctypes.c_ulong),
-            *((name, ctypes.c_ulonglong) for name in ("physical", "b", "c", "d", "e", "f", "g")),
-        ]
-
-    status = Status(length=ctypes.sizeof(Status))
-    windows = getattr(ctypes, "windll", None)
-    return status.physical if windows and windows.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)) else 0
+    return psutil.virtual_memory().total
 
 
 def _cgroup_limits(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
