@@ -36,6 +36,7 @@ from rnan_tf.restoring.tiling import Tiling
 from rnan_tf.tasks.clean_images import read_images
 from rnan_tf.tasks.task import get_task
 from rnan_tf.training.config import TrainConfig, read_config
+from rnan_tf.training.data import read_split
 from rnan_tf.training.split import training_files
 
 # What float16 storage may cost on the validation photographs, and int8 on the whole test set, dB.
@@ -84,7 +85,13 @@ def store(run_dir: Path) -> str:
     make_folder(bundled.FOLDER)
     target = bundled.FOLDER / f"{task.name}.keras"
     strength = task.nearest(runtime.card.strengths)
-    images = read_images(training_files(config.data, config.val_data, config.skip_subsampled)[1], task)
+    split = read_split(run_dir)  # which runs of version 0.1 do not have
+    held_out = (
+        [photograph.file for photograph in split.validation]
+        if split
+        else training_files(config.data, config.val_data, config.skip_subsampled)[1]
+    )
+    images = read_images(held_out, task)
     with replacing(target) as temporary:
         save_model(runtime.model.rebuild(dtype="float16"), temporary)
         scores = [measure(each, images, strength) for each in (runtime, KerasRuntime.open(temporary))]
