@@ -7,6 +7,7 @@ from rnan_tf.errors import InputError
 _MODULES = {
     "tflite": ("ai_edge_quantizer",),
     "onnx": ("onnx", "onnxruntime", "tf2onnx"),
+    "raw": ("rawpy",),
     "serving": ("tensorflow_serving",),
     "train": ("matplotlib", "tensorboard"),
 }
@@ -16,7 +17,7 @@ def check_extra(extra: str, needed_by: str = "") -> None:
     """Check that the packages of an extra can be imported.
 
     Args:
-        extra: "tflite", "onnx", "serving" or "train".
+        extra: "tflite", "onnx", "raw", "serving" or "train".
         needed_by: what needs them, for the message.
 
     Raises:
