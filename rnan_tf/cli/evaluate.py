@@ -18,7 +18,8 @@ from rnan_tf.restoring.evaluation import evaluate, mean_scores
 from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.restoring.tiling import asked_tiling
 from rnan_tf.tasks.clean_images import read_clean
-from rnan_tf.tasks.task import SUBSAMPLINGS, get_task
+from rnan_tf.tasks.pairs import list_pairs, read_pairs
+from rnan_tf.tasks.task import NOISES, SUBSAMPLINGS, get_task
 
 
 @command
@@ -31,21 +32,26 @@ def main(argv: list[str] | None = None) -> int:
     if args.self_ensemble and not args.model:
         raise InputError("--self-ensemble needs --model")
     asked = asked_strength(args, task)
+    task = _degraded(task, args, asked)
     strength = task.nearest((0, 100)) if asked is None else asked
-    files = list_images(args.data)
+    files = list_pairs(*args.pairs) if args.pairs else list_images(args.data)
     reports = [Path(path) for path in (args.json, args.csv) if path]
-    keep_inputs(reports, [*files, *([Path(args.model)] if args.model else [])])
-    predict = None
+    inputs = [file for pair in files for file in pair] if args.pairs else files
+    keep_inputs(reports, [*inputs, *([Path(args.model)] if args.model else [])])
+    predict = choose = None
     if args.model:
         restorer = Restorer.from_preset(args.model, args.task)
-        strength = restorer.default_strength if asked is None else restorer.check_strength(asked)
-        predict = restorer.predictor(strength, args.self_ensemble)
         tiling = restorer.tiling(**sizes, margin=args.self_ensemble)
+        if asked is None and task.strength is None:
+            choose = _told_by_estimate(restorer, args.self_ensemble)
+        else:
+            strength = restorer.default_strength if asked is None else restorer.check_strength(asked)
+            predict = restorer.predictor(strength, args.self_ensemble)
     for report in reports:
         make_folder(report.parent)
     bar = tqdm(files, unit="image", leave=False, disable=None)
-    images = ((file.name, read_clean(file, task)) for file in bar)
-    found = evaluate(images, task, strength, predict, tiling, args.seed)
+    images = read_pairs(bar, task) if args.pairs else ((file.name, read_clean(file, task)) for file in bar)
+    found = evaluate(images, task, strength, predict, tiling, args.seed, choose)
     rows = [{"name": image.name, **image.scores} for image in found]
     mean = mean_scores({key: row[key] for key in row if key != "name"} for row in rows)
     _print(rows, mean)
@@ -61,15 +67,45 @@ def build_parser() -> Parser:
     """Return the parser of `rnan-tf evaluate`."""
     parser = Parser(prog="rnan-tf evaluate", description="PSNR and SSIM by the paper's protocol, for JPEG also PSNR-B.")
     add_task(parser, "how images are degraded and measured", required=True)
-    add_strengths(parser, "the noise's, 0-255 scale (50)", "of the JPEG codec, 1-100 (10)")
+    add_strengths(
+        parser,
+        "the noise's, 0-255 scale (50); of --pairs and --noise camera, what --model is told (estimated)",
+        "of the JPEG codec, 1-100 (10)",
+    )
+    parser.add_argument(
+        "--noise", choices=NOISES, default=NOISES[0], help="of denoise: camera depends on the light (gaussian)"
+    )
     parser.add_argument("--subsampling", choices=SUBSAMPLINGS, help="of the chroma, for jpeg-color (4:2:0)")
-    parser.add_argument("--data", required=True, nargs="+", help="clean images: files, folders or globs")
+    images = parser.add_mutually_exclusive_group(required=True)
+    images.add_argument("--data", nargs="+", help="clean images: files, folders or globs")
+    images.add_argument(
+        "--pairs",
+        nargs=2,
+        metavar=("DEGRADED", "CLEAN"),
+        help="a folder of degraded images and one of the same ones clean, under the same names",
+    )
     parser.add_argument("--model", metavar="M", help="as for restore; default: measure the degraded input")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument("--json", metavar="FILE", help="write the result here")
     parser.add_argument("--csv", metavar="FILE", help="write a row for each image here")
     add_tiling(parser)
     return parser
+
+
+def _degraded(task, args, asked):
+    """Return the task with the degradation that is asked for."""
+    degraded = task.with_noise(args.noise)
+    if args.pairs:
+        if degraded != task or args.subsampling:
+            raise InputError("`pairs` are degraded already; leave `noise` and `subsampling` out")
+        degraded = task.of_pairs()
+    if degraded.strength is None and asked is not None and not args.model:
+        raise InputError(f"`{task.strength.name}` is what `model` is told here; give that, or leave it out")
+    return degraded
+
+
+def _told_by_estimate(restorer, self_ensemble):
+    return lambda degraded: restorer.predictor(restorer.strength_for(degraded), self_ensemble)
 
 
 def _print(rows, mean):

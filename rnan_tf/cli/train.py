@@ -111,6 +111,7 @@ def parse_arguments(argv: list[str] | None) -> Asked:
     run_dir, recipe, data_changed = (given.pop(name) for name in ("run_dir", "recipe", "data_changed"))
     placement = Placement(*(given.pop(field.name) for field in dataclasses.fields(Placement)))
     config = read_config(recipe) if recipe else TrainConfig()
-    if given.get("task", config.task) != config.task:  # its strength and chroma are not another task's
+    if given.get("task", config.task) != config.task or "pairs" in given or "noise" in given:
+        # Strength and chroma are not those of another task or degradation.
         config = dataclasses.replace(config, sigma=None, quality=None, subsampling=())
     return Asked(dataclasses.replace(config, **given), placement, run_dir, data_changed is not None)

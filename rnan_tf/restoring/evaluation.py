@@ -1,6 +1,6 @@
 """Degrade clean images, restore them, and measure the results by the paper's protocol."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,9 @@ from rnan_tf.errors import InputError
 from rnan_tf.restoring.tiling import Predictor, Tiling, restore
 from rnan_tf.tasks.metrics import score
 from rnan_tf.tasks.task import Task
+
+# (name, clean image) to be degraded, or (name, clean image, degraded image).
+Sample = tuple[str, np.ndarray] | tuple[str, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,22 +34,24 @@ class Evaluated:
 
 
 def evaluate(
-    images: Iterable[tuple[str, np.ndarray]],
+    images: Iterable[Sample],
     task: Task,
     strength: float = 0,
     predict: Predictor | None = None,
     tiling: Tiling | None = None,
     seed: int = 0,
+    choose: Callable[[np.ndarray], Predictor] | None = None,
 ) -> Iterator[Evaluated]:
     """Degrade clean images, restore them and measure the results, one after the other.
 
     Args:
-        images: (name, clean image as `Task.clean` returns it) pairs.
+        images: (name, clean image as `Task.clean` returns it), with the degraded image where it is given.
         task: the task.
         strength: in the user's unit.
         predict: the network; None measures the degraded input, enlarged bicubically where the task enlarges.
         tiling: see `rnan_tf.restoring.tiling.restore`.
         seed: with an image's index it decides about the noise.
+        choose: (H, W, C) uint8 degraded image -> the network for it, instead of `predict`.
 
     Yields:
         What became of each image.
@@ -54,14 +59,15 @@ def evaluate(
     Raises:
         InputError: an image is too small for the borders that its task leaves out.
     """
-    for index, (name, clean) in enumerate(images):
+    for index, (name, clean, *given) in enumerate(images):
         height, width = clean.shape[:2]
         if min(height, width) <= 2 * task.scoring.border:
             raise InputError(
                 f"{name}: {width}x{height} is too small to be scored, which leaves out {task.scoring.border} pixels at "
                 "every border"
             )
-        degraded = task.degrade(clean, (seed, index), strength)
+        degraded = given[0] if given else task.degrade(clean, (seed, index), strength)
+        predict = choose(degraded) if choose else predict
         restored = restore(predict, degraded, task.scale, tiling) if predict else task.baseline(degraded)
         yield Evaluated(name, clean, degraded, restored, score(restored, clean, task.scoring))
 

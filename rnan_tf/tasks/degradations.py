@@ -35,6 +35,36 @@ def add_noise(image: tf.Tensor, seed: Any, sigma: Any) -> tf.Tensor:
     return tf.cast(tf.clip_by_value(tf.round(noisy * 255.0), 0.0, 255.0), tf.uint8)
 
 
+def add_camera_noise(image: tf.Tensor, seed: Any, strength: Any = None) -> tf.Tensor:
+    """Add noise as a camera has it at a random gain, then round and clip.
+
+    In linear light x, which sRGB's curve is undone for, its variance is shot * x + read: photons come by chance, and
+    reading them out adds noise of its own. Both grow with the camera's gain (ISO), which is drawn anew for each image.
+
+    Args:
+        image: (H, W, C) uint8.
+        seed: two integers.
+        strength: unused; how noisy it gets is drawn.
+
+    Returns:
+        (H, W, C) uint8.
+
+    References: Foi et al., "Practical Poissonian-Gaussian noise modeling and fitting for single-image raw-data",
+    2008, for the variance; Brooks et al., "Unprocessing images for learned raw denoising", 2019, section 3.1, for the
+    range of shot and read.
+    """
+    draws = tf.random.stateless_normal((tf.size(image) + 2,), seed, alg="philox")
+    share = 0.5 + 0.5 * tf.math.erf(draws[0] / math.sqrt(2))  # uniform
+    log_shot = math.log(1e-4) + share * (math.log(0.012) - math.log(1e-4))
+    read = tf.exp(2.18 * log_shot + 1.2 + 0.26 * draws[1])
+    encoded = tf.cast(image, tf.float32) / 255.0
+    light = tf.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    noise = tf.reshape(draws[2:], tf.shape(image))
+    light = tf.clip_by_value(light + noise * tf.sqrt(tf.exp(log_shot) * light + read), 0.0, 1.0)
+    encoded = tf.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return tf.cast(tf.round(encoded * 255.0), tf.uint8)
+
+
 def mosaic(image: tf.Tensor, seed: Any = None, strength: Any = None, pattern: str = "GRBG") -> tf.Tensor:
     """Keep at each pixel the colour that a Bayer sensor samples there and set the other two to zero.
 

@@ -15,6 +15,7 @@ from rnan_tf.photos.noise import estimate_noise
 from rnan_tf.photos.pixels import rgb_to_gray_8bit, rgb_to_ycbcr
 from rnan_tf.quiet import import_tensorflow
 
+NOISES = ("gaussian", "camera")
 SUBSAMPLINGS = ("4:2:0", "4:4:4", "4:2:2")
 
 
@@ -151,6 +152,31 @@ class Task:
         if not self.subsamplings:
             raise InputError(f"task {self.name} has no chroma subsampling; leave `subsampling` out")
         return replace(self, options={**self.options, "subsampling": names})
+
+    def with_noise(self, kind: str) -> "Task":
+        """Return this task with another kind of noise.
+
+        Args:
+            kind: among `NOISES`. "camera" depends on the light, and has no strength that a network is told.
+
+        Raises:
+            InputError: the task has no noise.
+        """
+        if kind == NOISES[0]:
+            return self
+        if self.strength is not SIGMA:
+            raise InputError(f"task {self.name} has no noise; leave `noise` out")
+        return replace(self, function="add_camera_noise", strength=None, conditional=False)
+
+    def of_pairs(self) -> "Task":
+        """Return this task for images that are degraded already, by whatever: without a strength.
+
+        Raises:
+            InputError: its degradation is known, and nothing that pairs could tell.
+        """
+        if self.mosaic:
+            raise InputError(f"task {self.name} makes its mosaics itself; leave `pairs` out, give `data`")
+        return replace(self, strength=None, conditional=False)
 
     def parse_strength(self, **texts: str | None) -> tuple[float, float]:
         """Read the strength or the range of strengths that the user gave.

@@ -2,10 +2,10 @@
 
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -13,7 +13,7 @@ from rnan_tf.files import write_atomically
 from rnan_tf.network.loading import save_model
 from rnan_tf.network.model import RNAN
 from rnan_tf.photos.codecs import encode
-from rnan_tf.restoring.evaluation import Evaluated, evaluate, mean_scores
+from rnan_tf.restoring.evaluation import Evaluated, Sample, evaluate, mean_scores
 from rnan_tf.restoring.runtimes.keras import KerasRuntime
 from rnan_tf.tasks.task import Task
 from rnan_tf.training.checkpoints import Progress, save_checkpoint
@@ -27,7 +27,7 @@ class Validation(keras.callbacks.Callback):
 
     Args:
         averaged: a float32 copy of the trained model; it receives the moving average of the weights.
-        images: (name, clean image) pairs, (H, W, C) uint8.
+        images: what it is measured on; see `evaluate`.
         task: the task.
         strength: to validate at, in the user's unit.
         every: steps between validations.
@@ -40,7 +40,7 @@ class Validation(keras.callbacks.Callback):
     def __init__(
         self,
         averaged: RNAN,
-        images: list[tuple[str, np.ndarray]],
+        images: Sequence[Sample],
         task: Task,
         strength: float,
         every: int,

@@ -12,7 +12,7 @@ from typing import Any
 from rnan_tf.errors import InputError, first_line
 from rnan_tf.files import write_atomically
 from rnan_tf.network.variants import VARIANTS
-from rnan_tf.tasks.task import STRENGTHS, SUBSAMPLINGS, TASKS, Task, get_task
+from rnan_tf.tasks.task import NOISES, STRENGTHS, SUBSAMPLINGS, TASKS, Task, get_task
 
 # What differs between the model sizes. rnan: the paper, section 4.1 (Adam, 1e-4 halved in steps, 48x48 patches, batch
 # 16). rnan_lite: the measurements in docs/recipe.md. None: the task's own.
@@ -42,6 +42,13 @@ class TrainConfig:
         (), "photographs to train on: folders, files, globs (scikit-image's own)", nargs="+"
     )
     val_data: tuple[str, ...] = _option((), "photographs to validate on (some of --data, held out)", nargs="+")
+    pairs: tuple[str, ...] = _option(
+        (),
+        "instead of --data: a folder of degraded photographs and one of the same ones clean, under the same names",
+        nargs=2,
+        metavar=("DEGRADED", "CLEAN"),
+    )
+    noise: str = _option("gaussian", "of denoise: camera is blind, and depends on the light", choices=NOISES)
     skip_subsampled: bool = _option(False, "leave out photographs that are JPEGs with subsampled chroma")
     subsampling: tuple[str, ...] = _option(
         (), "chroma of jpeg-color's patches, one drawn for each (4:2:0 4:4:4)", nargs="+", choices=SUBSAMPLINGS
@@ -80,14 +87,14 @@ class TrainConfig:
         Raises:
             InputError: a value is out of its range.
         """
-        task = get_task(self.task)
+        self._check_degradation()
+        task = self.degraded_task
         model = self.model or default_model(task, has_gpu)
         defaults = {"model": model, **DEFAULTS[model], "loss": DEFAULTS[model]["loss"] or task.loss}
         if task.strength:
             defaults[task.strength.name] = str(task.strength.default)
-        if task.subsamplings:
+        if task.subsamplings and not self.pairs:
             defaults["subsampling"] = ("4:2:0", "4:4:4")
-        task.with_subsampling(*self.subsampling)
         if run_dir and _is_older(run_dir):
             defaults |= OLDER_RUNS
         optimizer = self.optimizer or defaults["optimizer"]
@@ -100,9 +107,26 @@ class TrainConfig:
         return config
 
     @property
+    def degraded_task(self) -> Task:
+        """The task, with what the configuration says of its degradation."""
+        task = get_task(self.task).with_subsampling(*self.subsampling).with_noise(self.noise)
+        return task.of_pairs() if self.pairs else task
+
+    @property
     def strengths(self) -> tuple[float, float]:
         """The strengths to train for, (lowest, highest) in the user's unit; zeros for a task without."""
-        return get_task(self.task).parse_strength(**{name: getattr(self, name) for name in STRENGTHS})
+        return self.degraded_task.parse_strength(**{name: getattr(self, name) for name in STRENGTHS})
+
+    def _check_degradation(self):
+        if len(self.pairs) not in (0, 2):
+            raise InputError(f"`pairs` must be two folders, degraded and clean; got {', '.join(self.pairs)}")
+        chosen = self.sigma or self.quality
+        if self.pairs and (self.data or chosen or self.subsampling or self.noise != NOISES[0]):
+            raise InputError(
+                "`pairs` are degraded already; leave `data`, `sigma`, `quality`, `noise`, `subsampling` out"
+            )
+        if self.noise != NOISES[0] and chosen:
+            raise InputError(f"`noise` {self.noise} draws its own strength; leave `sigma` out")
 
     def _check(self):
         _ = self.strengths  # which are read, and complained of
@@ -159,7 +183,8 @@ class TrainConfig:
             theirs = read_config(run_dir / "config.json")._as_json()
         except InputError as error:
             raise InputError(f"{error}; give another `run_dir`") from error
-        renamed = ("data", "val_data") if same_photographs and bool(theirs["data"]) == bool(ours["data"]) else ()
+        alike = all(bool(theirs[name]) == bool(ours[name]) for name in ("data", "pairs"))
+        renamed = ("data", "val_data", "pairs") if same_photographs and alike else ()
         differing = [
             f"{key} {theirs[key]!r} there, {ours[key]!r} now"
             for key in ours

@@ -1,16 +1,15 @@
 """The photographs of a run. Its `data.json` keeps which they are, told by their contents, and what each is used for."""
 
-import dataclasses
 import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from rnan_tf.errors import InputError, first_line
 from rnan_tf.files import write_atomically
+from rnan_tf.restoring.evaluation import Sample
+from rnan_tf.tasks.pairs import Pair
 from rnan_tf.training.patches import PatchSpec
 from rnan_tf.training.split import Photograph
 
@@ -24,15 +23,16 @@ class RunData:
 
     Attributes:
         spec: what a patch is.
-        files: the photographs to train on, in the order that the patches' numbers go by.
-        validation_images: (name, clean image) pairs, (H, W, C) uint8; none in a process that does not validate.
+        files: the photographs or pairs to train on, in the order that the patches' numbers go by.
+        validation_images: (name, clean image), of pairs (name, clean image, degraded image), (H, W, C) uint8; none in a
+            process that does not validate.
         cached: whether the photographs are decoded once and kept in memory, or again and again.
         key: names what is stored of them for a data service.
     """
 
     spec: PatchSpec
-    files: Sequence[Path]
-    validation_images: Sequence[tuple[str, np.ndarray]]
+    files: Sequence[Path] | Sequence[Pair]
+    validation_images: Sequence[Sample]
     cached: bool = True
     key: str = "all"
 
@@ -143,7 +143,7 @@ def read_split(folder: Path) -> Split | None:
     path = folder / "data.json"
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        parts = (tuple(Photograph(Path(x["file"]), x["bytes"], x["sha256"]) for x in data[n]) for n in _PARTS)
+        parts = (tuple(map(_from_json, data[name])) for name in _PARTS)
         return Split(*parts, data["cached"], data["by_content"])
     except FileNotFoundError:
         return None
@@ -155,8 +155,13 @@ _PARTS = ("training", "validation")
 
 
 def _as_json(photograph):
-    file, size, sha256 = dataclasses.astuple(photograph)
-    return {"file": os.path.abspath(file), "bytes": size, "sha256": sha256}
+    data = {"file": os.path.abspath(photograph.file), "bytes": photograph.size, "sha256": photograph.sha256}
+    return data | ({"degraded": os.path.abspath(photograph.degraded)} if photograph.degraded else {})
+
+
+def _from_json(data):
+    degraded = Path(data["degraded"]) if "degraded" in data else None
+    return Photograph(Path(data["file"]), data["bytes"], data["sha256"], degraded)
 
 
 def _some(names):

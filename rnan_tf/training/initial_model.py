@@ -12,6 +12,7 @@ from rnan_tf.network.loading import load_model
 from rnan_tf.network.model import RNAN
 from rnan_tf.network.variants import VARIANTS
 from rnan_tf.restoring.card import ModelCard
+from rnan_tf.tasks.task import NOISES
 from rnan_tf.training.checkpoints import CONSTANTS
 from rnan_tf.training.config import TrainConfig
 from rnan_tf.training.patches import PatchSpec
@@ -44,6 +45,8 @@ def build_model(config: TrainConfig, spec: PatchSpec, constants: dict[str, Any] 
         "seed": config.seed,
         "version": rnan_tf.__version__,
         "code": code_version(),
+        **({"pairs": True} if config.pairs else {}),
+        **({"noise": config.noise} if config.noise != NOISES[0] else {}),
     }
     card = ModelCard.of_task(task, spec.strengths, spec.conditional)
     design = {"channels": task.channels, "scale": task.scale, "conditional": spec.conditional, "dtype": dtype}

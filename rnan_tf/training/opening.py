@@ -9,6 +9,7 @@ import tensorflow as tf
 from rnan_tf.errors import InputError, JobError
 from rnan_tf.network.loading import load_model
 from rnan_tf.tasks.clean_images import read_images
+from rnan_tf.tasks.pairs import read_pairs
 from rnan_tf.tasks.task import get_task
 from rnan_tf.training.checkpoints import Progress, checkpoint_constants, restore_checkpoint
 from rnan_tf.training.config import TrainConfig
@@ -16,8 +17,8 @@ from rnan_tf.training.data import RunData, Split, read_split
 from rnan_tf.training.folder import RunFolder
 from rnan_tf.training.initial_model import build_model, constants_of
 from rnan_tf.training.memory import memory_limit, physical_memory
-from rnan_tf.training.patches import CACHE_SHARE, PatchSpec
-from rnan_tf.training.split import split_photographs, subsampled_notice
+from rnan_tf.training.patches import CACHE_SHARE, PatchSpec, read_training
+from rnan_tf.training.split import split_pairs, split_photographs, subsampled_notice
 from rnan_tf.training.strategy import everyones, is_chief
 from rnan_tf.training.train_step import TrainedRNAN
 
@@ -59,11 +60,11 @@ def enter(
         apart = bool(config.val_data)
         split = found.going_on_from(kept, apart) if data_changed else found.as_in(kept, apart)
     spec = _spec(config)
-    images = read_images([each.file for each in split.validation], spec.task)
+    images = _validation_images(split, spec)
     if split.cached is None and not data_service:
         limit = (physical_memory() if older else memory_limit()) / CACHE_SHARE
-        files = [each.file for each in split.training]
-        split = dataclasses.replace(split, cached=read_images(files, spec.task, spec.clean_size, limit) is not None)
+        files = [each.source for each in split.training]
+        split = dataclasses.replace(split, cached=read_training(files, spec, limit) is not None)
     if not existed:
         folder.lock()
     folder.tidy(started)
@@ -95,7 +96,16 @@ def follow(
     return _data(found.as_in(kept, apart=False), _spec(config), [])
 
 
+def _validation_images(split, spec):
+    if spec.paired:
+        return list(read_pairs([each.source for each in split.validation], spec.task))
+    return read_images([each.file for each in split.validation], spec.task)
+
+
 def _find(config, by_content):
+    if config.pairs:
+        training, validation = split_pairs(*config.pairs)
+        return Split(tuple(training), tuple(validation))
     if config.data and get_task(config.task).channels == 3:
         print(subsampled_notice(config.data, config.skip_subsampled), flush=True)
     training, validation = split_photographs(config.data, config.val_data, config.skip_subsampled, by_content)
@@ -109,14 +119,13 @@ def _check_workers(found, strategy):
 
 
 def _spec(config):
-    task = get_task(config.task).with_subsampling(*config.subsampling)
-    return PatchSpec(task, config.strengths, config.patch_size, config.seed)
+    return PatchSpec(config.degraded_task, config.strengths, config.patch_size, config.seed, paired=bool(config.pairs))
 
 
 def _data(split, spec, images):
     contents = [spec.task.name, str(spec.clean_size), *(each.content for each in split.training)]
     key = f"{zlib.crc32(chr(10).join(contents).encode()):08x}"
-    return RunData(spec, [each.file for each in split.training], images, bool(split.cached), key)
+    return RunData(spec, [each.source for each in split.training], images, bool(split.cached), key)
 
 
 def build_network(config: TrainConfig, spec: PatchSpec, started: RunFolder | None) -> TrainedRNAN:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from rnan_tf.errors import InputError
 from rnan_tf.tasks.clean_images import nothing_usable, read_images, try_read
+from rnan_tf.tasks.pairs import Pair, no_usable_pair, read_stacks, try_read_stack
 from rnan_tf.tasks.task import Task
 from rnan_tf.training.memory import memory_limit
 
@@ -32,12 +33,14 @@ class PatchSpec:
         strengths: (lowest, highest); each patch has its own within the range.
         size: height and width of the degraded patch, even; the clean one is `task.scale` times larger.
         seed: decides, with the patch's number, about everything random in it.
+        paired: whether patches are cut from the user's own pairs, not degraded here.
     """
 
     task: Task
     strengths: tuple[float, float]
     size: int
     seed: int
+    paired: bool = False
 
     @property
     def clean_size(self) -> int:
@@ -45,13 +48,43 @@ class PatchSpec:
         return self.size * self.task.scale
 
     @property
+    def cut_size(self) -> int:
+        """Height and width of what is cut from an image in memory: the clean patch, or of pairs, the degraded one."""
+        return self.size if self.paired else self.clean_size
+
+    @property
+    def cut_channels(self) -> int:
+        """Channels of an image in memory: those of the clean one, or of pairs, those of `rnan_tf.tasks.pairs.stack`."""
+        return self.task.channels * (self.task.scale**2 + 1 if self.paired else 1)
+
+    @property
     def conditional(self) -> bool:
         """Whether the network is told the strength."""
         return self.task.conditional and self.strengths[0] < self.strengths[1]
 
 
+def read_training(files: Sequence[Path] | Sequence[Pair], spec: PatchSpec, max_bytes: float) -> list[np.ndarray] | None:
+    """Read what patches are cut from.
+
+    Args:
+        files: image files, or pairs of them.
+        spec: what a patch is.
+        max_bytes: how much memory they may take.
+
+    Returns:
+        (H, W, `spec.cut_channels`) uint8 arrays; None if they take more than `max_bytes`.
+
+    Raises:
+        InputError: nothing is left that can be read and is as large as a patch.
+    """
+    if spec.paired:
+        return read_stacks(files, spec.task, spec.size, max_bytes)
+    images = read_images(files, spec.task, spec.clean_size, max_bytes)
+    return None if images is None else [image for _, image in images]
+
+
 def patch_batches(
-    files: Sequence[Path],
+    files: Sequence[Path] | Sequence[Pair],
     spec: PatchSpec,
     batch_size: int,
     first_step: int = 0,
@@ -61,7 +94,7 @@ def patch_batches(
     """Return the training data from a step on.
 
     Args:
-        files: image files.
+        files: image files, or pairs of them.
         spec: what a patch is.
         batch_size: patches a step.
         first_step: where to begin; the batches are those an uninterrupted run would have seen from there on.
@@ -79,11 +112,11 @@ def patch_batches(
     """
     if cache_bytes is None:
         cache_bytes = memory_limit() / CACHE_SHARE
-    images = read_images(files, spec.task, spec.clean_size, cache_bytes)
+    images = read_training(files, spec, cache_bytes)
     if images is None:
         patches = _streamed_patches(_reader(files, spec), len(files), spec, batch_size, first_step, part)
     else:
-        patches = _cached_patches([image for _, image in images], spec, _numbers(first_step, batch_size, part))
+        patches = _cached_patches(images, spec, _numbers(first_step, batch_size, part))
     batches = patches.batch(batch_size // part[1], drop_remainder=True).map(_as_floats(spec))
     return batches.prefetch(tf.data.AUTOTUNE).with_options(_options())
 
@@ -130,7 +163,7 @@ def _cached_patches(images, spec, numbers):
     sizes = np.array([image.shape[:2] for image in images], np.int64)
     ends = np.cumsum(sizes.prod(axis=1))
     # All pixels in one buffer: a patch is then two slices, whatever the number of images.
-    buffer = tf.constant(np.concatenate([image.reshape(-1, spec.task.channels) for image in images]))
+    buffer = tf.constant(np.concatenate([image.reshape(-1, spec.cut_channels) for image in images]))
     starts, sizes, ends = tf.constant(ends - sizes.prod(axis=1)), tf.constant(sizes), tf.constant(ends)
 
     def patch(number):
@@ -140,23 +173,23 @@ def _cached_patches(images, spec, numbers):
         height, width = sizes[index, 0], sizes[index, 1]
         y, x = _corner(u, height, width, spec)
         first_pixel = starts[index] + y * width
-        rows = tf.reshape(buffer[first_pixel : first_pixel + spec.clean_size * width], (spec.clean_size, width, -1))
-        return _pair(rows[:, x : x + spec.clean_size], u, spec, number)
+        rows = tf.reshape(buffer[first_pixel : first_pixel + spec.cut_size * width], (spec.cut_size, width, -1))
+        return _pair(rows[:, x : x + spec.cut_size], u, spec, number)
 
     return numbers.map(patch, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def _reader(files, spec):
-    """Return a graph's function from an index to the clean image."""
+    """Return a graph's function from an index to the image."""
+    try_one, nothing = (try_read_stack, no_usable_pair) if spec.paired else (try_read, nothing_usable)
 
     def read(index):
         # A damaged file gives the patches of the next readable one.
         for offset in range(len(files)):
-            file = files[(int(index) + offset) % len(files)]
-            image = try_read(file, spec.task, spec.clean_size)
+            image = try_one(files[(int(index) + offset) % len(files)], spec.task, spec.cut_size)
             if image is not None:
                 return image
-        raise InputError(nothing_usable(files, spec.clean_size))
+        raise InputError(nothing(files, spec.cut_size))
 
     return lambda index: tf.numpy_function(read, [index], tf.uint8, stateful=False)
 
@@ -170,14 +203,14 @@ def _streamed_patches(read, count, spec, batch_size, first_step, part=(0, 1)):
     def patches(decode_number):
         u = _uniform(spec, -1 - decode_number)  # negative: apart from the patches' own numbers
         index = tf.cast(u[0] * count, tf.int64)
-        image = tf.ensure_shape(read(index), (None, None, spec.task.channels))
+        image = tf.ensure_shape(read(index), (None, None, spec.cut_channels))
         group, place = decode_number // batch_size, decode_number % batch_size
 
         def patch(k):
             number = (group * PATCHES_PER_DECODE + k) * batch_size + place
             u = _uniform(spec, number)
             y, x = _corner(u, *tf.unstack(tf.shape(image, tf.int64)[:2]), spec)
-            return _pair(image[y : y + spec.clean_size, x : x + spec.clean_size], u, spec, number)
+            return _pair(image[y : y + spec.cut_size, x : x + spec.cut_size], u, spec, number)
 
         return tf.data.Dataset.range(PATCHES_PER_DECODE).map(patch)
 
@@ -204,18 +237,17 @@ def _uniform(spec, number):
 
 
 def _corner(u, height, width, spec):
-    y = tf.cast(u[1] * tf.cast(height - spec.clean_size + 1, tf.float32), tf.int64)
-    x = tf.cast(u[2] * tf.cast(width - spec.clean_size + 1, tf.float32), tf.int64)
+    y = tf.cast(u[1] * tf.cast(height - spec.cut_size + 1, tf.float32), tf.int64)
+    x = tf.cast(u[2] * tf.cast(width - spec.cut_size + 1, tf.float32), tf.int64)
     return y, x
 
 
 def _pair(patch, u, spec, number):
     """Turn and flip a clean patch at random and degrade it; images stay bytes, quick to copy, until `_as_floats`."""
-    orientation = tf.cast(u[3] * 8, tf.int32)
-    flip_y, flip_x, transpose = orientation % 2, orientation // 2 % 2, orientation // 4
-    patch = tf.raw_ops.Reverse(tensor=patch, dims=tf.stack([flip_y > 0, flip_x > 0, False]))
-    patch = tf.transpose(patch, tf.stack([transpose, 1 - transpose, 2]))
-    clean = tf.ensure_shape(patch, (spec.clean_size, spec.clean_size, spec.task.channels))
+    if spec.paired:
+        degraded, clean = (tf.ensure_shape(_turned(part, u), part.shape) for part in _unstacked(patch, spec))
+        return degraded, tf.constant(0.0), clean
+    clean = tf.ensure_shape(_turned(patch, u), (spec.clean_size, spec.clean_size, spec.task.channels))
 
     low, high = spec.strengths
     strength = int(low) if float(low).is_integer() else low
@@ -224,6 +256,23 @@ def _pair(patch, u, spec, number):
         strength = low + span
     seed = tf.cast(spec.seed, tf.int64) + 1, number
     return spec.task.degradation(clean, seed, strength), tf.cast(strength, tf.float32), clean
+
+
+def _turned(patch, u):
+    orientation = tf.cast(u[3] * 8, tf.int32)
+    flip_y, flip_x, transpose = orientation % 2, orientation // 2 % 2, orientation // 4
+    patch = tf.raw_ops.Reverse(tensor=patch, dims=tf.stack([flip_y > 0, flip_x > 0, False]))
+    return tf.transpose(patch, tf.stack([transpose, 1 - transpose, 2]))
+
+
+def _unstacked(patch, spec):
+    """Return the degraded and the clean patch of what `rnan_tf.tasks.pairs.stack` has put together."""
+    channels, scale = spec.task.channels, spec.task.scale
+    patch = tf.ensure_shape(patch, (spec.size, spec.size, spec.cut_channels))
+    clean = patch[..., :-channels]
+    if scale > 1:
+        clean = tf.nn.depth_to_space(clean[None], scale)[0]
+    return patch[..., -channels:], clean
 
 
 def _as_floats(spec):

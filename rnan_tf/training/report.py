@@ -1,6 +1,7 @@
 """What a run shows: the before/after panel, the curves, the closing table."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from scipy import ndimage
 
 from rnan_tf.files import write_atomically
 from rnan_tf.photos.panels import side_by_side
-from rnan_tf.restoring.evaluation import evaluate, mean_scores
+from rnan_tf.restoring.evaluation import Sample, evaluate, mean_scores
 from rnan_tf.tasks.metrics import score
 from rnan_tf.tasks.task import Task
 
@@ -33,11 +34,11 @@ def bilinear_demosaic(mosaic: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(np.stack(planes, axis=2)), 0, 255).astype(np.uint8)
 
 
-def closing_table(images: list[tuple[str, np.ndarray]], task: Task, strength: float, restored_psnr: float) -> str:
+def closing_table(images: Sequence[Sample], task: Task, strength: float, restored_psnr: float) -> str:
     """Return the table of mean PSNRs over the validation photographs.
 
     Args:
-        images: (name, clean image) pairs.
+        images: what to measure on; see `evaluate`.
         task: the task.
         strength: in the user's unit.
         restored_psnr: the model's, dB.

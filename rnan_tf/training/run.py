@@ -96,6 +96,8 @@ class Run:
         if data_service:
             if "4:2:2" in config.subsampling:
                 raise InputError("`data_service` cannot run Pillow, which `subsampling` 4:2:2 needs; leave one out")
+            if config.pairs:
+                raise InputError("`data_service` degrades photographs, and `pairs` are degraded; leave one out")
             check_address(data_service)
         entered = RunFolder(folder)
         try:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from rnan_tf.errors import InputError
 from rnan_tf.photos.photo import list_images
 from rnan_tf.photos.samples import sample_photographs
+from rnan_tf.tasks.pairs import Pair, list_pairs
 
 DEMO_TRAINING = ("astronaut.png", "coffee.png", "motorcycle_left.png")
 DEMO_VALIDATION = ("chelsea.png", "rocket.jpg")
@@ -24,16 +25,23 @@ class Photograph:
         file: where it is.
         size: bytes; 0 of a file that cannot be read.
         sha256: of its content; empty of a file that cannot be read.
+        degraded: of one of the user's own pairs, the degraded photograph; size and content are those of both.
     """
 
     file: Path
     size: int
     sha256: str
+    degraded: Path | None = None
 
     @property
     def content(self) -> str:
         """What is equal for equal contents; of files that cannot be read, for equal names."""
         return self.sha256 or self.file.name
+
+    @property
+    def source(self) -> Path | Pair:
+        """What to read."""
+        return Pair(self.degraded, self.file) if self.degraded else self.file
 
 
 def demo_photographs() -> tuple[list[Path], list[Path]]:
@@ -124,12 +132,9 @@ def split_photographs(
     photographs, validation = look_at(files), look_at(list_images(val_data)) if val_data else []
     if by_content:
         photographs, validation = distinct(photographs), distinct(validation)
-    if val_data:
-        pass
-    elif len(photographs) > 1:
-        count = min(max(len(photographs) // 20, 1), 8)
-        validation = photographs[:: len(photographs) // count][:count]
-    else:
+    if not val_data:
+        validation = _some_of(photographs)
+    if not validation:
         raise InputError(f"{files[0]}: one photograph cannot be trained and validated on; add more, or `val_data`")
     held_out = {photograph.file.resolve() for photograph in validation}
     if by_content:
@@ -138,6 +143,44 @@ def split_photographs(
     if not training:
         raise InputError("every photograph of `data` is in `val_data` too; nothing is left to train on")
     return training, validation
+
+
+def split_pairs(degraded: str, clean: str) -> tuple[list[Photograph], list[Photograph]]:
+    """Decide which of the user's own pairs to train on and which to validate on.
+
+    Args:
+        degraded: a folder.
+        clean: the folder of the same photographs, clean.
+
+    Returns:
+        (pairs to train on, every twentieth to validate on, at least one and at most eight), with no clean photograph in
+        both.
+
+    Raises:
+        InputError: they are no pairs, or too few to hold any out.
+    """
+    pairs = list_pairs(degraded, clean)
+    theirs, ours = look_at([pair.degraded for pair in pairs]), look_at([pair.clean for pair in pairs])
+    clean_contents = {each.file: each.content for each in ours}
+    photographs = distinct(map(_joined, theirs, ours))
+    validation = _some_of(photographs)
+    held_out = {clean_contents[each.file] for each in validation}
+    training = [each for each in photographs if clean_contents[each.file] not in held_out]
+    if not training:
+        raise InputError(f"{clean}: one photograph cannot be trained and validated on; add more to both of `pairs`")
+    return training, validation
+
+
+def _joined(degraded, clean):
+    readable = degraded.sha256 and clean.sha256
+    sha256 = hashlib.sha256((degraded.sha256 + clean.sha256).encode()).hexdigest() if readable else ""
+    return Photograph(clean.file, degraded.size + clean.size, sha256, degraded.file)
+
+
+def _some_of(photographs):
+    """Return those to hold out; none if there is only one."""
+    count = min(max(len(photographs) // 20, 1), 8)
+    return photographs[:: len(photographs) // count][:count] if len(photographs) > 1 else []
 
 
 def distinct(photographs: Iterable[Photograph]) -> list[Photograph]:

@@ -83,6 +83,41 @@ class TestEvaluate:
             assert [list(row) for row in csv.DictReader(file)] == [["name", "psnr", "ssim", "psnrb"]]
         assert out[-1].endswith(f"{expected['ssim']:.4f}  PSNR-B {expected['psnrb']:6.2f} dB")
 
+    def test_pairs_are_measured_as_they_are(self, rnan_tf):
+        noisy = np.clip(RGB + np.random.default_rng(0).normal(0, 10, RGB.shape), 0, 255).astype(np.uint8)
+        for name, pixels in (("a", noisy), ("b", RGB), ("alone", RGB), ("sizes", RGB[1:])):
+            save(f"noisy/{name}.png", pixels)
+        for name in ("a", "b", "sizes"):
+            save(f"clean/{name}.tif")
+        code, out, err = rnan_tf("evaluate --task denoise --pairs noisy clean --json r.json")
+        assert code == 0
+        assert err[0] == "skipped: noisy has no partner for alone.png" and "sizes.tif: has 37x31 pixels" in err[1]
+        first, second = json.loads(pathlib.Path("r.json").read_text(), parse_constant=float)["images"]
+        assert first == {"name": "a.tif", **pytest.approx(score(noisy, RGB, Scoring()))}
+        assert second == {"name": "b.tif", "psnr": None, "ssim": 1.0}
+
+    def test_a_network_is_told_each_pairs_own_noise(self, rnan_tf, monkeypatch):
+        told = []
+        monkeypatch.setattr(KerasRuntime, "run", lambda self, batch, strength: told.append(strength) or batch)
+        rng = np.random.default_rng(0)
+        for name, sigma in (("a", 10), ("b", 40)):
+            save(f"clean/{name}.png", np.full((96, 96, 3), 128, np.uint8))
+            save(f"noisy/{name}.png", np.clip(128 + rng.normal(0, sigma, (96, 96, 3)), 0, 255).astype(np.uint8))
+        line = "evaluate --task denoise --pairs noisy clean --model M/denoise.keras"
+        assert rnan_tf(line)[0] == 0
+        assert told == pytest.approx([10, 40], rel=0.05)
+        told.clear()
+        assert rnan_tf(line + " --sigma 33")[0] == 0
+        assert told == [33, 33]
+
+    def test_camera_noise(self, rnan_tf):
+        save("a.png", skimage.data.astronaut()[:96, 100:196])
+        line = "evaluate --task denoise --noise camera --data a.png --json r.json"
+        code, out, _ = rnan_tf(line)
+        report = json.loads(pathlib.Path("r.json").read_text())
+        assert code == 0 and report["strength"] is None and 12 < report["mean"]["psnr"] < 50
+        assert rnan_tf(line)[1] == out and rnan_tf(line + " --seed 1")[1] != out
+
     def test_a_model_that_restores_counts(self, rnan_tf, monkeypatch):
         save("a.png", np.full((32, 32, 3), 128, np.uint8))
         monkeypatch.setattr(KerasRuntime, "run", lambda self, batch, strength: batch * 0 + 128 / 255)
