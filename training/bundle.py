@@ -82,6 +82,10 @@ def store(run_dir: Path) -> str:
     runtime = KerasRuntime.open(run_dir)
     task = get_task(runtime.card.task)
     config, (commands, hours_spent) = read_config(run_dir / "config.json"), history(run_dir)
+    if config.degraded_task.strength != task.strength:
+        raise InputError(
+            f"{run_dir}: trained on pairs or camera noise, and presets are for the degradation of their task"
+        )
     make_folder(bundled.FOLDER)
     target = bundled.FOLDER / f"{task.name}.keras"
     strength = task.nearest(runtime.card.strengths)

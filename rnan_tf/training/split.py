@@ -166,7 +166,7 @@ def split_pairs(degraded: str, clean: str) -> tuple[list[Photograph], list[Photo
     validation = _some_of(photographs)
     held_out = {clean_contents[each.file] for each in validation}
     training = [each for each in photographs if clean_contents[each.file] not in held_out]
-    if not training:
+    if not validation or not training:
         raise InputError(f"{clean}: one photograph cannot be trained and validated on; add more to both of `pairs`")
     return training, validation
 

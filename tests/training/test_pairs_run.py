@@ -18,6 +18,7 @@ from rnan_tf.training.config import TrainConfig, read_config
 from rnan_tf.training.run import Run
 from tests.training.test_recovery import ARGUMENTS, DRIVER, final_state
 from tests.training.test_run import SMALL
+from training import bundle
 
 CAT = skimage.data.chelsea()
 
@@ -65,7 +66,7 @@ def test_what_is_kept_of_the_pairs(pairs, opened, tmp_path):
     data = opened(pairs)
     assert names(data) == (["1.png", "2.png", "3.png"], ["0.png"])
     assert data.spec.paired and not data.spec.conditional and data.cached
-    name, clean, degraded = data.validation_images[0]
+    _, clean, degraded = data.validation_images[0]
     np.testing.assert_array_equal(clean, CAT[:60, 100:170])
     assert 15 < (degraded.astype(float) - clean).std() < 21
     assert read_config(tmp_path / "run" / "config.json").pairs == tuple(pairs)
@@ -80,7 +81,7 @@ def test_a_run_goes_on_with_the_same_pairs_under_any_name_and_no_others(pairs, o
         shutil.copytree(source, target)
     assert names(opened(moved)) == first
     Image.fromarray(CAT[:60, 100:170]).save(tmp_path / "noisy" / "2.png")  # the clean one is as it was
-    with pytest.raises(InputError, match="other photographs than the run began with: changed 2.png"):
+    with pytest.raises(InputError, match=r"other photographs than the run began with: changed 2\.png"):
         opened(pairs)
     assert names(opened(pairs, data_changed=True)) == (["1.png", "2.png", "3.png"], ["0.png"])
 
@@ -154,6 +155,8 @@ def test_it_trains_and_restores(pairs, tmp_path, capsys, options):
     assert restorer(CAT[:33, :40]).shape == (33, 40, 3)
     with pytest.raises(InputError, match="is not told the sigma; leave `sigma` out"):
         restorer(CAT[:33, :40], sigma=25)
+    with pytest.raises(InputError, match="trained on pairs or camera noise"):
+        bundle.store(run_dir)
 
 
 @pytest.mark.slow
