@@ -20,7 +20,7 @@ import_tensorflow()
 
 from rnan_tf import weights as bundled
 from rnan_tf.cli.parser import Parser
-from rnan_tf.errors import JobError, command
+from rnan_tf.errors import InputError, JobError, command
 from rnan_tf.export.patches import cut_patches
 from rnan_tf.export.tflite.exporting import PATCHES, add_card, choose_recipes, convert, default_tile, make_variant
 from rnan_tf.extras import check_extra
