@@ -13,7 +13,7 @@ from rnan_tf.quiet import import_tensorflow
 
 import_tensorflow()
 
-from rnan_tf.photos.photo import list_images
+from rnan_tf.photos.finding import list_images
 from rnan_tf.tasks.task import TASKS
 from rnan_tf.training.patches import PatchSpec, patch_batches
 from rnan_tf.training.split import demo_photographs

@@ -23,7 +23,8 @@ from tqdm import tqdm
 from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, command
 from rnan_tf.files import write_atomically
-from rnan_tf.photos.photo import Photo, list_images, write_photo
+from rnan_tf.photos.finding import list_images
+from rnan_tf.photos.photo import Photo, write_photo
 from rnan_tf.restoring.evaluation import evaluate, mean_scores
 from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.tasks.clean_images import read_clean

@@ -59,8 +59,8 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
             return 141
         except (JobError, OSError) as error:
             message, code = str(error), 1
-        except KeyboardInterrupt:
-            message, code = "interrupted", 130
+        except KeyboardInterrupt as error:
+            message, code = str(error) or "interrupted", 130
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

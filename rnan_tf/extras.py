@@ -10,6 +10,7 @@ _MODULES = {
     "raw": ("rawpy",),
     "serving": ("tensorflow_serving",),
     "train": ("matplotlib", "tensorboard"),
+    "heif": ("pillow_heif",),
 }
 
 
@@ -17,7 +18,7 @@ def check_extra(extra: str, needed_by: str = "") -> None:
     """Check that the packages of an extra can be imported.
 
     Args:
-        extra: "tflite", "onnx", "raw", "serving" or "train".
+        extra: "tflite", "onnx", "raw", "serving", "train" or "heif".
         needed_by: what needs them, for the message.
 
     Raises:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from rnan_tf.cli.jobs import keep_inputs
 from rnan_tf.cli.options import add_strengths, add_task, add_tiling, asked_strength
 from rnan_tf.cli.parser import Parser
-from rnan_tf.cli.restore import keep_inputs
 from rnan_tf.errors import InputError, command
 from rnan_tf.files import make_folder, write_atomically
-from rnan_tf.photos.photo import list_images
+from rnan_tf.photos.finding import list_images
 from rnan_tf.restoring.evaluation import evaluate, mean_scores
 from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.restoring.tiling import asked_tiling

@@ -15,7 +15,7 @@ from rnan_tf.export.patches import cut_patches
 from rnan_tf.export.tflite import exporting, report
 from rnan_tf.extras import check_extra
 from rnan_tf.files import make_folder, replacing, write_atomically
-from rnan_tf.photos.photo import list_images
+from rnan_tf.photos.finding import list_images
 from rnan_tf.photos.samples import sample_photographs
 from rnan_tf.restoring.runtimes.keras import KerasRuntime
 from rnan_tf.restoring.tiling import Tiling

@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from rnan_tf.cli.options import printable
 from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, command, first_line
 from rnan_tf.restoring.card import CARD_FILE, ModelCard, read_card
@@ -25,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     for heading, text in describe(source).items():
         # What a file says of itself may hold a terminal's control characters.
-        print(f"{_printable(heading):15s} {_printable(text)}")
+        print(f"{printable(heading):15s} {printable(text)}")
     return 0
 
 
@@ -124,7 +125,3 @@ def _cost(source):
 
     model = load_model(source)
     return {"parameters": model.count_params(), "multiply_adds": multiply_adds(model)}
-
-
-def _printable(text):
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

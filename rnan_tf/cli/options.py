@@ -85,3 +85,8 @@ def add_tiling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overlap", type=int, metavar="N", help="pixels that neighbouring tiles share (16; .tflite: the model's own)"
     )
+
+
+def printable(text: str) -> str:
+    """Return a text whose control characters, which a terminal would obey, and bytes that are no text are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -3,151 +3,235 @@
 import contextlib
 import os
 import sys
-from collections import Counter
-from pathlib import Path
+import time
+from dataclasses import replace
 
 from tqdm import tqdm
 
-from rnan_tf.cli.options import add_strengths, add_task, add_tiling, asked_strength
+from rnan_tf.cli.jobs import STREAM, in_shard, keep_inputs, plan, read_stream
+from rnan_tf.cli.networks import Networks
+from rnan_tf.cli.options import add_strengths, add_task, add_tiling, printable
 from rnan_tf.cli.parser import Parser
+from rnan_tf.cli.report import Report
 from rnan_tf.errors import InputError, JobError, command, is_out_of_memory, with_dashes
 from rnan_tf.files import make_folder
-from rnan_tf.photos.photo import EXTENSIONS, check_writable, list_images, read_photo, write_photo
+from rnan_tf.photos.decoding import image_size
+from rnan_tf.photos.metadata import NO_METADATA
+from rnan_tf.photos.photo import (
+    EXTENSIONS,
+    MAX_PIXELS,
+    check_writable,
+    photo_bytes,
+    photo_of,
+    read_photo,
+    write_photo,
+)
 from rnan_tf.photos.pixels import CFA_PATTERNS
-from rnan_tf.restoring.restorer import Restorer, preset_of
+from rnan_tf.photos.whole import is_whole
 from rnan_tf.restoring.tiling import asked_tiling
+
+_FORMATS = [extension.removeprefix(".") for extension in EXTENSIONS]
 
 
 @command
 def main(argv: list[str] | None = None) -> int:
     """Restore one photograph after the other."""
     args = build_parser().parse_args(argv)
-    sizes = {"tile": args.tile, "overlap": args.overlap}
-    asked_tiling(**sizes)  # wrong use, before a model is loaded
-    files = list_images(args.photos)
-    targets = _targets(files, args.output)
-    if not args.model and not args.task:
-        raise InputError("give --task, whose preset is taken then, or --model")
-    restorer = Restorer.from_preset(args.model or preset_of(args.task), args.task, args.fast)
-    tile = restorer.tiling(**sizes).tile
-    restorer.check_cfa(args.cfa)
-    options = {**sizes, **_asked_strengths(args, restorer), "self_ensemble": args.self_ensemble, "cfa": args.cfa}
-    make_folder(targets[0].parent)
-    failed = 0
-    for number, (file, target) in enumerate(zip(files, targets, strict=True), 1):
-        print(f"[{number}/{len(files)}] {file} -> {target}", flush=True)
-        try:
-            _restore(restorer, file, target, options)
-        except Exception as error:
-            _report(error, file, tile, alone=len(files) == 1)
-            failed += 1
-    if failed and len(files) > 1:
-        print(f"error: {failed} of {len(files)} photographs could not be restored", file=sys.stderr)
-    return 1 if failed else 0
+    asked_tiling(args.tile, args.overlap)  # wrong use, before a model is loaded
+    jobs = plan(args.photos, args.output, args.format and f".{args.format}")
+    if args.report:
+        keep_inputs([args.report], [job.source for job in jobs])
+    if args.shard:
+        jobs = in_shard(jobs, args.output, *args.shard)
+    count = len(jobs)
+    if args.skip_existing:
+        jobs = [job for job in jobs if not is_whole(job.target)]
+    networks = Networks(args)
+    if jobs and args.output != STREAM and not args.dry_run:
+        make_folder(os.path.commonpath([os.path.dirname(os.path.abspath(job.target)) for job in jobs]))
+    with Report(args.report, append=args.skip_existing) as report:
+        run = _Run(args, networks, jobs, report)
+        if count > len(jobs) or not jobs:
+            run.say(f"{len(jobs)} photographs to restore; {count - len(jobs)} results exist already")
+        return run.run()
 
 
 def build_parser() -> Parser:
     """Return the parser of `rnan-tf restore`."""
     parser = Parser(prog="rnan-tf restore", description="Restore photographs.")
-    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="files, folders or globs")
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="a file for one photograph, else a folder")
-    parser.add_argument(
+    add = parser.add_argument
+    add("photos", nargs="+", metavar="PHOTO", help=f"files, folders with all below them, globs, or {STREAM}")
+    add("-o", "--output", required=True, metavar="OUT", help=f"a file for one photograph, else a folder, or {STREAM}")
+    add(
         "--model",
         metavar="M",
         help="a .keras, .tflite or .onnx file, the folder of a SavedModel or of a training run, or a preset's name; "
         "default: the preset for --task",
     )
-    parser.add_argument(
-        "--fast", action="store_true", help="the preset's int8 network: several times faster, a little worse"
+    add("--fast", action="store_true", help="the preset's int8 network: several times faster, a little worse")
+    add_task(parser, "what to restore (what the photograph needs, by its look)")
+    add_strengths(
+        parser,
+        "the noise's, 0-255 scale; default: auto, estimated",
+        "of the JPEG file, 1-100; default: by its quantisation tables, else 10",
     )
-    add_task(parser, "what to restore (what the model was trained for)")
-    add_strengths(parser, "the noise's, 0-255 scale; default: auto, estimated", "of the JPEG file, 1-100 (10)")
-    parser.add_argument(
-        "--cfa", type=str.upper, choices=CFA_PATTERNS, help="a mosaic's colours at (0,0) (0,1) (1,0) (1,1) (GRBG)"
-    )
+    add("--cfa", type=str.upper, choices=CFA_PATTERNS, help="a mosaic's colours at (0,0) (0,1) (1,0) (1,1) (GRBG)")
+    add("--blend", type=_number(float, 0, 1), default=1, metavar="B", help="how much of it is restored, 0-1 (1)")
     add_tiling(parser)
+    add("--format", choices=_FORMATS, help="of the results in a folder (that of each photograph)")
+    add("--jpeg-quality", type=_number(int, 1, 100), metavar="Q", help="of JPEG results (the photograph's own, or 95)")
+    add("--strip-metadata", action="store_true", help="leave out EXIF and XMP data and the resolution")
+    add("--max-pixels", type=_number(int, 1, 10**12), default=MAX_PIXELS, metavar="N", help=f"({MAX_PIXELS:,})")
+    add("--skip-existing", action="store_true", help="leave photographs out whose results are there, and whole")
+    add("--shard", type=_shard, metavar="I/N", help="restore the I-th of N parts; one command for each part")
+    add("--dry-run", action="store_true", help="say what would be done to each photograph, and do not do it")
+    add("--report", metavar="CSV", help="write a row for each photograph: task, strength, pixels, seconds, error")
     return parser
 
 
-def _asked_strengths(args, restorer):
-    """Return the strength that was asked for by its name; nothing if it is to be estimated, or the default."""
-    name = restorer.card.strength
-    if name and getattr(args, name) == "auto":
-        if not restorer.estimates:
-            raise InputError(f"{restorer.runtime.name}: estimates no {name}; give a number or leave `{name}` out")
-        return {}
-    asked = asked_strength(args, restorer.task)
-    strengths = {} if asked is None else {name: asked}
-    restorer.asked_strength(**strengths)
-    return strengths
+def _number(kind, low, high):
+    def read(text):
+        value = kind(text)
+        if not low <= value <= high:
+            raise ValueError
+        return value
+
+    read.__name__ = f"number from {low} to {high}"  # which argparse calls it
+    return read
 
 
-def _restore(restorer, file, target, options):
-    photo = read_photo(file)
-    check_writable(target, photo, restorer.card.scale)
-    name = restorer.card.strength
-    if restorer.estimates and name not in options:
-        options = {**options, name: restorer.strength_for(photo.pixels)}
-        print(f"{restorer.task.strength.text} {options[name]:.1f}, estimated")
-    with _bar() as progress:
-        photo = restorer(photo, progress=progress, **options)
-    write_photo(target, photo)
+def _shard(text):
+    number, count = map(int, text.split("/"))
+    if not 1 <= number <= count:
+        raise ValueError
+    return number, count
 
 
-@contextlib.contextmanager
-def _bar():
-    """Yield a `progress` that shows a bar over the tiles, on a terminal."""
-    with tqdm(unit="tile", leave=False, disable=None) as bar:
+_shard.__name__ = "part such as 1/4"
+
+
+class _Run:
+    def __init__(self, args, networks, jobs, report):
+        self.args, self.networks, self.jobs, self.report = args, networks, jobs, report
+        self.screen = sys.stderr if args.output == STREAM else sys.stdout
+
+    def say(self, text):
+        tqdm.write(printable(text), file=self.screen)
+        self.screen.flush()
+
+    def run(self):
+        failed = finished = 0
+        with _Bar(self.jobs) as bar:
+            try:
+                for number, job in enumerate(self.jobs, 1):
+                    self.say(f"[{number}/{len(self.jobs)}] {job.source} -> {job.target}")
+                    failed += not self._try(job, bar.part(job))
+                    finished += 1
+            except KeyboardInterrupt:
+                done = f"interrupted; {finished} of {len(self.jobs)} photographs are done"
+                way = "; give the same command with --skip-existing for the others" if len(self.jobs) > 1 else ""
+                raise KeyboardInterrupt(done + way) from None
+        if failed and len(self.jobs) > 1:
+            print(f"error: {failed} of {len(self.jobs)} photographs could not be restored", file=sys.stderr)
+        return 1 if failed else 0
+
+    def _try(self, job, progress):
+        row, start = {"task": "", "strength": "", "pixels": ""}, time.monotonic()
+        try:
+            self._restore(job, progress, row)
+            message = ""
+        except Exception as error:
+            message = self._report(error, job.source)
+        self.report.add(job.source, *row.values(), f"{time.monotonic() - start:.2f}", message)
+        return not message
+
+    def _restore(self, job, progress, row):
+        args = self.args
+        if job.source == STREAM:
+            photo = photo_of(read_stream(), "standard input", args.max_pixels)
+        else:
+            photo = read_photo(job.source, args.max_pixels)
+        height, width = photo.pixels.shape[:2]
+        row["pixels"] = height * width
+        chosen = self.networks.plan(photo)
+        if chosen.text:
+            self.say(chosen.text)
+        if chosen.restorer is None:
+            row["task"] = "nothing"
+            return
+        row["task"] = chosen.restorer.task.name
+        row["strength"] = "" if chosen.strength is None else f"{chosen.strength:g}"
+        file_format, name = self._place(job, photo)
+        check_writable(name, photo, chosen.restorer.card.scale)
+        if args.dry_run:
+            return
+        photo = chosen.restorer(photo, progress=progress, **chosen.options)
+        if args.strip_metadata:
+            photo = replace(photo, metadata=NO_METADATA)
+        for lost in photo.metadata.fitting(file_format)[1]:
+            self.say(lost)
+        if job.target == STREAM:
+            sys.stdout.buffer.write(photo_bytes(photo, file_format, name, args.jpeg_quality))
+            sys.stdout.buffer.flush()
+        else:
+            make_folder(os.path.dirname(job.target) or ".")
+            write_photo(job.target, photo, args.jpeg_quality)
+
+    def _place(self, job, photo):
+        """Return the format of a result and its name for messages."""
+        if job.target != STREAM:
+            return EXTENSIONS.get(os.path.splitext(job.target)[1].lower()), job.target
+        own = next((name for name in _FORMATS if EXTENSIONS[f".{name}"] == photo.format), "png")
+        extension = self.args.format or own
+        return EXTENSIONS[f".{extension}"], f"standard output.{extension}"
+
+    def _report(self, error, source):
+        """Say in a line why a photograph was skipped; what is not the photograph's fault is raised again."""
+        if is_out_of_memory(error):
+            message = f"out of memory; give a smaller `tile` than {self.networks.tile}, or crop the photograph"
+        elif isinstance(error, (InputError, JobError)):
+            message = str(error)
+        else:
+            raise error
+        if source not in message:
+            message = f"{source}: {message}"
+        message = with_dashes(printable(" ".join(message.splitlines())))
+        tqdm.write(f"{'error' if len(self.jobs) == 1 else 'skipped'}: {message}", file=sys.stderr)
+        return message
+
+
+class _Bar:
+    """A bar over the pixels of all photographs, on a terminal."""
+
+    def __init__(self, jobs):
+        self._bar = tqdm(unit="pixel", unit_scale=True, leave=False, disable=None)
+        self._pixels = {} if self._bar.disable else {job.source: _pixels(job.source) for job in jobs}
+        self._bar.total = sum(self._pixels.values())
+        self._done = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._bar.close()
+
+    def part(self, job):
+        """Return the `progress` of a photograph, whose predecessors are done."""
+        before, pixels = self._done, self._pixels.get(job.source, 0)
+        self._done += pixels
+        self._bar.update(before - self._bar.n)
 
         def progress(done, total):
-            bar.total = total
-            bar.update(done - bar.n)
+            self._bar.update(before + pixels * done // total - self._bar.n)
             if done == total:
-                bar.refresh()  # which a quick photograph would not see otherwise
+                self._bar.refresh()  # which a quick photograph would not see otherwise
 
-        yield progress
-
-
-def _report(error, file, tile, alone):
-    """Say in a line why a photograph was skipped; what is not the photograph's fault is raised again."""
-    if is_out_of_memory(error):
-        message = f"out of memory; give a smaller `tile` than {tile}, or crop the photograph"
-    elif isinstance(error, (InputError, JobError)):
-        message = str(error)
-    else:
-        raise error
-    if str(file) not in message:
-        message = f"{file}: {message}"
-    print(f"{'error' if alone else 'skipped'}: {with_dashes(' '.join(message.splitlines()))}", file=sys.stderr)
+        return progress
 
 
-def _targets(files, output):
-    """Return where each restored file goes; nothing is ever written over an input."""
-    path = Path(output)
-    is_image = path.suffix.lower() in EXTENSIONS and not path.is_dir()
-    if len(files) > 1 and is_image:
-        raise InputError(f"-o {output} is one file, but there are {len(files)} photographs; name a folder")
-    to_folder = len(files) > 1 or path.is_dir() or not path.suffix or output.endswith(os.sep)
-    if not to_folder and not is_image:
-        raise InputError(
-            f"-o {output} is neither a folder nor an image's name; "
-            f"end it in {os.sep} or in one of {' '.join(EXTENSIONS)}"
-        )
-    targets = [path / file.name for file in files] if to_folder else [path]
-    twice = [str(target) for target, count in Counter(targets).items() if count > 1]
-    if twice:
-        raise InputError(f"two photographs would be written to {twice[0]}; restore their folders one at a time")
-    keep_inputs(targets, files)
-    return targets
-
-
-def keep_inputs(outputs: list[Path], inputs: list[Path]) -> None:
-    """Check that no output is one of the inputs.
-
-    Raises:
-        InputError: one is.
-    """
-    resolved = {file.resolve() for file in inputs}
-    for output in outputs:
-        if output.resolve() in resolved:
-            raise InputError(f"{output} is an input and would be written over; name another place")
+def _pixels(source):
+    """Return how many pixels a photograph has; 0 if it cannot be told yet."""
+    with contextlib.suppress(Exception), open(source, "rb") as file:
+        width, height = image_size(file)
+        return width * height
+    return 0

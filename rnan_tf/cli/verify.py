@@ -15,7 +15,8 @@ from rnan_tf.export.artifacts import find_artifacts
 from rnan_tf.export.tflite.exporting import default_tile
 from rnan_tf.export.verify import markdown, measure
 from rnan_tf.files import write_atomically
-from rnan_tf.photos.photo import Photo, list_images, write_photo
+from rnan_tf.photos.finding import list_images
+from rnan_tf.photos.photo import Photo, write_photo
 from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.restoring.runtimes.keras import KerasRuntime
 from rnan_tf.weights import find_model

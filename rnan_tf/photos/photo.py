@@ -1,21 +1,24 @@
-"""Read and write photographs: 8 and 16 bit, gray and RGB, alpha, EXIF orientation, ICC profiles."""
+"""Read and write photographs: 8 and 16 bit, gray and RGB, alpha, EXIF orientation, ICC profiles, metadata."""
 
-import glob
 import math
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import features
 
 from rnan_tf.errors import ImageError, InputError, JobError
 from rnan_tf.files import write_atomically
-from rnan_tf.photos.codecs import decode, encode
+from rnan_tf.photos.decoding import decode
+from rnan_tf.photos.encoding import encode
+from rnan_tf.photos.jpeg_coding import JpegCoding
+from rnan_tf.photos.metadata import NO_METADATA, Metadata
 from rnan_tf.photos.pixels import peak
 
 MAX_PIXELS = 100_000_000
 
+# Of the files that are written.
 EXTENSIONS = {
     ".png": "PNG",
     ".jpg": "JPEG",
@@ -24,7 +27,9 @@ EXTENSIONS = {
     ".tiff": "TIFF",
     ".bmp": "BMP",
     ".webp": "WEBP",
+    ".avif": "AVIF",
 }
+READABLE = (*EXTENSIONS, ".heic", ".heif")
 _LARGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # of libjpeg and of the WebP format
 
 
@@ -36,7 +41,9 @@ class Photo:
         pixels: (H, W, C) uint8 or uint16, C = 1 (gray) or 3 (RGB).
         alpha: (H, W), the dtype of `pixels`, not premultiplied; None for an opaque image.
         icc_profile: the embedded colour profile, or None.
-        format: "PNG", "JPEG", "TIFF", "BMP" or "WEBP".
+        format: "PNG", "JPEG", "TIFF", "BMP", "WEBP", "AVIF" or "HEIF".
+        metadata: what else the file says.
+        jpeg: how the JPEG file was compressed, and one is to be; None for other files.
 
     Raises:
         InputError: an array with another shape or dtype.
@@ -46,6 +53,8 @@ class Photo:
     alpha: np.ndarray | None
     icc_profile: bytes | None
     format: str
+    metadata: Metadata = NO_METADATA
+    jpeg: JpegCoding | None = None
 
     def __post_init__(self) -> None:
         pixels, alpha = self.pixels, self.alpha
@@ -63,7 +72,7 @@ class Photo:
 
 
 def read_photo(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Photo:
-    """Read a still PNG, JPEG, TIFF, BMP or WebP image; its content, not its name, tells the format.
+    """Read a still PNG, JPEG, TIFF, BMP, WebP, AVIF or HEIC image; its content, not its name, tells the format.
 
     Args:
         path: the file.
@@ -76,37 +85,49 @@ def read_photo(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Ph
         ImageError: the file cannot be read, or is not an image of a supported kind.
     """
     path = Path(path)
-    data = _read_bytes(path)
+    return photo_of(_read_bytes(path), str(path), max_pixels)
+
+
+def photo_of(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Decode what `read_photo` reads.
+
+    Args:
+        data: the file's bytes.
+        name: what messages call it.
+        max_pixels: see `read_photo`.
+
+    Raises:
+        ImageError: see `read_photo`.
+    """
+    if not data:
+        raise ImageError(f"{name}: is empty (0 bytes); copy it again")
     try:
-        array, icc_profile, file_format = decode(data, max_pixels)
+        found = decode(data, max_pixels)
     except ImageError as error:
-        raise ImageError(f"{path}: {error}") from None
+        raise ImageError(f"{name}: {error}") from None
     except Exception as error:  # decoders raise anything from struct.error to KeyError on damaged data
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(
-            f"{path}: cannot be decoded ({reason}); it is damaged, cut short or of a rare kind: "
+            f"{name}: cannot be decoded ({reason}); it is damaged, cut short or of a rare kind: "
             "copy it again, or save it as PNG in an image editor"
         ) from error
+    array, alpha = found.array, None
     if array.ndim == 2:
         array = array[..., None]
-    alpha = None
     if array.shape[-1] in (2, 4):
         array, alpha = np.ascontiguousarray(array[..., :-1]), np.ascontiguousarray(array[..., -1])
-    return Photo(array, alpha, icc_profile, file_format)
+    return Photo(array, alpha, found.icc_profile, found.format, found.metadata, found.jpeg)
 
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file; check the path") from None
     except OSError as error:
         if path.is_dir():
             raise ImageError(f"{path}: is a folder; name an image file in it") from None
         raise ImageError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
-    if not data:
-        raise ImageError(f"{path}: is empty (0 bytes); copy it again")
-    return data
 
 
 # === Writing ===
@@ -127,6 +148,8 @@ def check_writable(path: str | os.PathLike[str], photo: Photo, scale: int = 1) -
     file_format = EXTENSIONS.get(path.suffix.lower())
     if file_format is None:
         raise ImageError(f"{path}: no format has the extension {path.suffix!r}; use one of {' '.join(EXTENSIONS)}")
+    if file_format == "AVIF" and not features.check("avif"):
+        raise ImageError(f"{path}: this build of Pillow cannot write AVIF; write a .png or .tif file")
     if photo.pixels.dtype == np.uint16 and file_format not in ("PNG", "TIFF"):
         raise ImageError(f"{path}: {file_format} holds 8 bits per channel, the image has 16; write a .png or .tif file")
     if photo.alpha is not None and file_format in ("JPEG", "BMP"):
@@ -157,67 +180,47 @@ def as_photo(source: str | os.PathLike[str] | Photo | np.ndarray) -> Photo:
     return read_photo(source)
 
 
-def write_photo(path: str | os.PathLike[str], photo: Photo | np.ndarray) -> None:
+def write_photo(path: str | os.PathLike[str], photo: Photo | np.ndarray, jpeg_quality: int | None = None) -> None:
     """Write an image in its own bit depth, in the format of the path's extension.
 
-    PNG, TIFF, BMP and WebP are lossless, JPEG has quality 95 without chroma subsampling. A reader of `path` sees the
-    old file or the whole new one, and a failure leaves nothing behind. The ICC profile is left out where it cannot
-    apply (a gray profile on RGB pixels, or the reverse).
+    PNG, TIFF, BMP and WebP are lossless. JPEG is compressed as the photograph was, else at quality 95 without chroma
+    subsampling. A reader of `path` sees the old file or the whole new one, and a failure leaves nothing behind. The ICC
+    profile is left out where it cannot apply (a gray profile on RGB pixels, or the reverse), EXIF and XMP data where
+    they are too large (`Metadata.fitting`).
 
     Args:
         path: the file; its folder must exist.
         photo: the image, or an array (H, W), (H, W, 1) or (H, W, 3) of uint8 or uint16; its `format` plays no part.
+        jpeg_quality: of a JPEG file, 1-100, in place of the photograph's own.
 
     Raises:
         ImageError: the format cannot hold the image, or the file cannot be written.
     """
     photo = as_photo(photo)
     check_writable(path, photo)
-    path, array = Path(path), photo.pixels
-    if photo.alpha is not None:
-        array = np.concatenate([array, photo.alpha[..., None]], axis=-1)
-    try:
-        data = encode(array, EXTENSIONS[path.suffix.lower()], photo.icc_profile)
-    except (OSError, RuntimeError, ValueError) as error:  # every format has a largest width and height
-        raise ImageError(f"{path}: cannot be encoded ({error}); write a .png or .tif file") from error
+    data = photo_bytes(photo, EXTENSIONS[Path(path).suffix.lower()], os.fspath(path), jpeg_quality)
     try:
         write_atomically(path, data)
     except JobError as error:
         raise ImageError(str(error)) from error
 
 
-# === Finding ===
-
-
-def list_images(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Expand files, folders and glob patterns to image files, in the order given, each file once.
+def photo_bytes(photo: Photo, file_format: str, name: str, jpeg_quality: int | None = None) -> bytes:
+    """Encode what `write_photo` writes.
 
     Args:
-        paths: files (taken as they are), folders (their images by extension, sorted, subfolders left out) and patterns
-            such as "photos/*.jpg" that the shell did not expand (sorted, images by extension).
+        photo: the image.
+        file_format: one of `EXTENSIONS`.
+        name: what messages call it.
+        jpeg_quality: see `write_photo`.
 
     Raises:
-        ImageError: a path does not exist, or a folder or pattern gives no image.
+        ImageError: it cannot be encoded.
     """
-    if isinstance(paths, (str, os.PathLike)):
-        paths = [paths]
-    return list(dict.fromkeys(image for path in paths for image in _expand(os.fspath(path))))
-
-
-def _expand(path: str) -> list[Path]:
+    array = photo.pixels
+    if photo.alpha is not None:
+        array = np.concatenate([array, photo.alpha[..., None]], axis=-1)
     try:
-        if os.path.isdir(path):
-            candidates = list(Path(path).iterdir())
-        elif os.path.exists(path):
-            return [Path(path)]
-        elif any(character in path for character in "*?["):
-            candidates = list(map(Path, glob.glob(path, recursive=True)))
-        else:
-            raise ImageError(f"{path}: no such file or folder; check the path")
-        images = sorted(file for file in candidates if file.suffix.lower() in EXTENSIONS and file.is_file())
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be listed ({error.strerror}); check its permissions") from error
-    images = [file for file in images if not file.name.startswith(".")]  # macOS leaves "._photo.jpg" on USB sticks
-    if not images:
-        raise ImageError(f"{path}: no image found; name files or a folder with {' '.join(EXTENSIONS)} files")
-    return images
+        return encode(array, file_format, photo.icc_profile, photo.metadata, photo.jpeg, jpeg_quality)
+    except (OSError, RuntimeError, ValueError, KeyError) as error:  # every format has a largest width and height
+        raise ImageError(f"{name}: cannot be encoded ({error}); write a .png or .tif file") from error

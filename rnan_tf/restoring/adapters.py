@@ -9,7 +9,7 @@ from rnan_tf.errors import InputError
 from rnan_tf.photos.photo import Photo
 from rnan_tf.photos.pixels import CFA_PATTERNS, from_float, rgb_to_ycbcr, to_float, ycbcr_to_rgb
 from rnan_tf.restoring.tiling import Predictor, Progress, Tiling, restore
-from rnan_tf.tasks.task import Task
+from rnan_tf.tasks.task import QUALITY, Task
 
 # Rows and columns to put before a mosaic of each pattern to make it the GRBG that networks are trained on.
 _CFA_SHIFT = dict(zip(CFA_PATTERNS, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True))
@@ -38,7 +38,8 @@ def restore_photo(
         progress: see `restore`.
 
     Returns:
-        The restored photograph, in the bit depth and with the alpha and the ICC profile of `photo`.
+        The restored photograph, in the bit depth and with the alpha, the ICC profile and the metadata of `photo`.
+        Where JPEG artifacts were restored its `jpeg` is None: the same tables would put them back.
 
     Raises:
         InputError: the photograph is not what the task restores.
@@ -55,7 +56,30 @@ def restore_photo(
         predict = _on_gray(predict)
     restored = restore(predict, pixels, task.scale, tiling, progress)
     alpha = photo.alpha if task.scale == 1 or photo.alpha is None else _enlarge(photo.alpha, task.scale)
-    return replace(photo, pixels=restored, alpha=alpha)
+    jpeg = None if task.strength is QUALITY else photo.jpeg
+    return replace(photo, pixels=restored, alpha=alpha, jpeg=jpeg)
+
+
+def blended(restored: Photo, given: Photo, blend: float) -> Photo:
+    """Mix a restored photograph with the given one.
+
+    Args:
+        restored: of the same bit depth; it may be larger.
+        given: the photograph.
+        blend: how much of the restored one, 0 to 1.
+
+    Returns:
+        The mixture.
+    """
+    if blend == 1:
+        return restored
+    scale = restored.pixels.shape[0] // given.pixels.shape[0]
+    channels = np.moveaxis(given.pixels, -1, 0)
+    mixed = restored.pixels.copy()
+    for index, channel in enumerate(channels if scale == 1 else [_enlarge(channel, scale) for channel in channels]):
+        mixture = np.float32(blend) * mixed[..., index] + np.float32(1 - blend) * channel
+        mixed[..., index] = np.rint(mixture)
+    return replace(restored, pixels=mixed)
 
 
 def _as_bayer(pixels: np.ndarray, cfa: str) -> np.ndarray:

@@ -11,13 +11,14 @@ import numpy as np
 from rnan_tf.errors import InputError
 from rnan_tf.photos.photo import Photo, as_photo, check_writable, write_photo
 from rnan_tf.photos.pixels import CFA_PATTERNS
-from rnan_tf.restoring.adapters import restore_photo
+from rnan_tf.restoring.adapters import blended, restore_photo
+from rnan_tf.restoring.choosing import preset_of
 from rnan_tf.restoring.runtimes import open_runtime
 from rnan_tf.restoring.runtimes.runtime import Runtime
 from rnan_tf.restoring.tiling import Predictor, Tiling, asked_tiling
 from rnan_tf.restoring.tiling import self_ensemble as _ensemble
 from rnan_tf.tasks.task import get_task
-from rnan_tf.weights import fast_path, list_presets
+from rnan_tf.weights import fast_path
 
 # A path is read; of an array an array is made.
 Source = str | os.PathLike[str] | Photo | np.ndarray
@@ -66,6 +67,7 @@ class Restorer:
         tile: int | None = None,
         overlap: int | None = None,
         cfa: str | None = None,
+        blend: float = 1,
         progress: Callable[[int, int], None] | None = None,
     ) -> Photo | np.ndarray:
         """Restore a photograph of any size, in tiles.
@@ -74,53 +76,55 @@ class Restorer:
             photo: a path, a `Photo`, or an array (H, W), (H, W, 1) or (H, W, 3) of uint8 or uint16. For demosaicing a
                 single-channel Bayer image, or an RGB one whose unsampled positions are zero.
             sigma: the noise's, on the 0-255 scale; estimated if left out.
-            quality: the JPEG quality, 1-100; a default if left out.
+            quality: the JPEG quality, 1-100; if left out, that of the JPEG file, else a default.
             self_ensemble: average over eight turns and flips: a little better, eight times slower.
             tile: largest height and width that is restored at a time, a multiple of 4.
             overlap: pixels that neighbouring tiles share, a multiple of 4.
             cfa: a mosaic's colours at (0,0) (0,1) (1,0) (1,1), "GRBG" if left out.
+            blend: how much of the restoration is in the result, 0 to 1; the rest is the photograph, enlarged
+                bicubically where the network enlarges.
             progress: called as progress(tiles done, tiles in all); what it raises ends the restoration.
 
         Returns:
             The restored photograph, `scale` times larger, in the bit depth of `photo`: an array of an array's number of
-            dimensions (demosaiced ones have three), else a `Photo`, with alpha and ICC profile kept.
+            dimensions (demosaiced ones have three), else a `Photo`, with alpha, ICC profile and metadata kept.
 
         Raises:
             InputError: the photograph or an option does not fit the network.
         """
         asked = self.asked_strength(sigma=sigma, quality=quality)
         cfa = self.check_cfa(cfa)
+        self.check_blend(blend)
         tiles = self.tiling(tile, overlap, margin=self_ensemble or cfa != CFA_PATTERNS[0])
         given = as_photo(photo)
-        predict = self.predictor(self.strength_for(given.pixels) if asked is None else asked, self_ensemble)
-        restored = restore_photo(given, self.task, predict, tiles, cfa, progress)
+        predict = self.predictor(self.find_strength(given)[0] if asked is None else asked, self_ensemble)
+        restored = blended(restore_photo(given, self.task, predict, tiles, cfa, progress), given, blend)
         if not isinstance(photo, np.ndarray):
             return restored
         flat = photo.ndim == 2 and restored.pixels.shape[2] == 1
         return restored.pixels[..., 0] if flat else restored.pixels
 
-    def strength_for(self, pixels: np.ndarray) -> float:
-        """Return the strength that is used where none is given: estimated if the task can, else its default.
+    def find_strength(self, photo: Photo) -> tuple[float, bool]:
+        """Return the strength that is used where none is given.
 
         Args:
-            pixels: (H, W, C) uint8 or uint16.
+            photo: as it was read.
 
         Returns:
-            A strength that the network was trained for, in the user's unit; 0 for a task without.
+            (a strength that the network was trained for, in the user's unit, or 0 for a task without; whether it is the
+            photograph's, by an estimate or by its file, and not the default).
         """
-        if self._estimate is None or self.card.strengths is None:
-            return self.default_strength
+        strength = self.task.strength
+        found = strength.find(photo) if strength and self.card.conditional else None
+        if found is None or self.card.strengths is None:
+            return self.default_strength, False
         low, high = self.card.strengths
-        return min(max(self._estimate(pixels), low), high)
-
-    @property
-    def _estimate(self) -> Callable[[np.ndarray], float] | None:
-        return self.task.strength.estimate if self.card.conditional and self.task.strength else None
+        return min(max(found, low), high), True
 
     @property
     def estimates(self) -> bool:
-        """Whether it estimates the strength of a photograph's degradation where none is given."""
-        return self._estimate is not None
+        """Whether it finds the strength of a photograph's degradation where none is given."""
+        return self.card.conditional and self.task.strength is not None
 
     @property
     def default_strength(self) -> float:
@@ -196,6 +200,17 @@ class Restorer:
             raise InputError(f"{self.runtime.name}: restores no mosaics; leave `cfa` out")
         return cfa or CFA_PATTERNS[0]
 
+    def check_blend(self, blend: float) -> None:
+        """Check how much of the restoration is asked for.
+
+        Raises:
+            InputError: it is not from 0 to 1, or the network restores mosaics, which cannot be mixed with.
+        """
+        if not 0 <= blend <= 1:
+            raise InputError(f"`blend` must be from 0 to 1; got {blend:g}")
+        if blend < 1 and self.task.mosaic:
+            raise InputError(f"{self.runtime.name}: mosaics cannot be mixed with results; leave `blend` out")
+
     def check_strength(self, strength: float) -> float:
         """Return a strength, if the network was trained for it.
 
@@ -226,7 +241,8 @@ def restore(
     Args:
         photo: see `Restorer.__call__`.
         target: the file to write; its extension tells the format.
-        task: whose preset is taken: one of `list_presets()`.
+        task: whose preset is taken: one of `list_presets()`. For "jpeg" that of "jpeg-color" is taken for a colour
+            photograph, if there is one.
         model: another network; see `Restorer.from_preset`.
         fast: take the preset's int8 network.
         **options: those of `Restorer.__call__`, such as `sigma` or `self_ensemble`.
@@ -237,12 +253,12 @@ def restore(
     Raises:
         InputError: there is no such network, the photograph cannot be read, or an option does not fit.
     """
-    if model is None:
-        if task is None:
-            raise InputError("give `task`, whose preset is taken then, or `model`")
-        model = preset_of(task)
-    restorer = Restorer.from_preset(model, task, fast)
+    if model is None and task is None:
+        raise InputError("give `task`, whose preset is taken then, or `model`")
     given = as_photo(photo)
+    if model is None:
+        model = task = preset_of(str(task), given)
+    restorer = Restorer.from_preset(model, task, fast)
     if target is not None:  # before the long computation
         check_writable(target, given, restorer.card.scale)
         if isinstance(photo, (str, os.PathLike)) and Path(target).resolve() == Path(photo).resolve():
@@ -251,18 +267,3 @@ def restore(
     if target is not None:
         write_photo(target, restored)
     return restored
-
-
-def preset_of(task: str) -> str:
-    """Return the name of the preset for a task.
-
-    Args:
-        task: such as "denoise" or "sr-x4".
-
-    Raises:
-        InputError: there is no such task, or no preset for it.
-    """
-    name = get_task(task).name
-    if name not in list_presets():
-        raise InputError(f"no network for {task} comes with rnan-tf ({', '.join(list_presets())} do); give `model`")
-    return name

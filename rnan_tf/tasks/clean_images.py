@@ -9,7 +9,8 @@ import numpy as np
 from tqdm import tqdm
 
 from rnan_tf.errors import ImageError, InputError
-from rnan_tf.photos.photo import list_images, read_photo
+from rnan_tf.photos.finding import list_images
+from rnan_tf.photos.photo import read_photo
 from rnan_tf.tasks.task import Task
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from rnan_tf.errors import InputError
 from rnan_tf.photos.noise import estimate_noise
+from rnan_tf.photos.photo import Photo
 from rnan_tf.photos.pixels import rgb_to_gray_8bit, rgb_to_ycbcr
 from rnan_tf.quiet import import_tensorflow
 
@@ -35,7 +36,8 @@ class Strength:
         default: used when none is given.
         published: those of the paper's tables.
         whole: whether it is a whole number.
-        estimate: pixels of a degraded photograph -> its strength; None where nothing estimates it.
+        find: a degraded photograph -> its strength, or None where the photograph does not tell.
+        found_text: how the strength was found.
     """
 
     name: str
@@ -44,7 +46,8 @@ class Strength:
     default: int
     published: tuple[int, ...]
     whole: bool = True
-    estimate: Callable[[np.ndarray], float] | None = None
+    find: Callable[[Photo], float | None] = field(kw_only=True)
+    found_text: str = field(kw_only=True)
 
     def parse(self, text: str, ranges: bool = True) -> tuple[float, float]:
         """Read a strength or a range.
@@ -72,8 +75,20 @@ class Strength:
         return values[0], values[-1]
 
 
-SIGMA = Strength("sigma", "noise sigma", (0, 75), 50, (10, 30, 50, 70), whole=False, estimate=estimate_noise)
-QUALITY = Strength("quality", "JPEG quality", (1, 100), 10, (10, 20, 30, 40))
+def _sigma_of(photo: Photo) -> float:
+    return estimate_noise(photo.pixels)
+
+
+def _quality_of(photo: Photo) -> float | None:
+    return float(photo.jpeg.quality) if photo.jpeg else None
+
+
+SIGMA = Strength(
+    "sigma", "noise sigma", (0, 75), 50, (10, 30, 50, 70), whole=False, find=_sigma_of, found_text="estimated"
+)
+QUALITY = Strength(
+    "quality", "JPEG quality", (1, 100), 10, (10, 20, 30, 40), find=_quality_of, found_text="by the file's tables"
+)
 STRENGTHS = {strength.name: strength for strength in (SIGMA, QUALITY)}
 
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from rnan_tf.files import write_atomically
 from rnan_tf.network.loading import save_model
 from rnan_tf.network.model import RNAN
-from rnan_tf.photos.codecs import encode
+from rnan_tf.photos.encoding import encode
 from rnan_tf.restoring.evaluation import Evaluated, Sample, evaluate, mean_scores
 from rnan_tf.restoring.runtimes.keras import KerasRuntime
 from rnan_tf.tasks.task import Task

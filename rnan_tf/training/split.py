@@ -9,7 +9,7 @@ from PIL import JpegImagePlugin
 from tqdm import tqdm
 
 from rnan_tf.errors import InputError
-from rnan_tf.photos.photo import list_images
+from rnan_tf.photos.finding import list_images
 from rnan_tf.photos.samples import sample_photographs
 from rnan_tf.tasks.pairs import Pair, list_pairs
 

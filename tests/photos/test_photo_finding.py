@@ -2,7 +2,7 @@
 
 import pytest
 
-from rnan_tf.photos.photo import list_images
+from rnan_tf.photos.finding import list_images
 from tests.helpers.image_samples import assert_image_error
 
 

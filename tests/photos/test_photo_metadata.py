@@ -58,7 +58,7 @@ def test_broken_exif_says_nothing(tmp_path):
     (tmp_path / "deep.png").write_bytes(data[:33] + png_chunk(b"eXIf", exif) + data[33:])
     code = (
         f"import sys; sys.path[:] = {sys.path}\n"
-        "from rnan_tf.photos.photo import list_images, read_photo\n"
+        "from rnan_tf.photos.finding import list_images; from rnan_tf.photos.photo import read_photo\n"
         f"print(sum(read_photo(path).pixels.shape == {RGB8.shape} for path in list_images(['.'])))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)

@@ -1,4 +1,4 @@
-"""Image files' bytes <-> arrays, by Pillow for 8 bits.
+"""Image files' bytes -> arrays, by Pillow for 8 bits.
 
 Pillow reduces 16-bit colour to 8 bits without a word, so 16-bit PNG goes through imagecodecs and 16-bit TIFF through
 tifffile; both are imported only when such a file comes along.
@@ -9,24 +9,37 @@ import logging
 import math
 import struct
 import warnings
-import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+    features,
+)
 
-from rnan_tf.errors import ImageError
+from rnan_tf.errors import ImageError, InputError
+from rnan_tf.extras import check_extra
+from rnan_tf.photos.jpeg_coding import JpegCoding, read_jpeg_coding
+from rnan_tf.photos.metadata import MAX_BYTES, Metadata, read_metadata, read_tiff_metadata
 from rnan_tf.photos.pixels import from_float
 
 # The plugins directly, not Image.open: its decompression bomb check warns and raises by a process-wide setting, and it
 # would open a phone's JPEG with an embedded depth or gain map as a multi-picture file.
-_PLUGINS: dict[str, Callable[[io.BytesIO], Any]] = {
+_PLUGINS: dict[str, Callable[[BinaryIO], Any]] = {
     "PNG": PngImagePlugin.PngImageFile,
     "JPEG": JpegImagePlugin.JpegImageFile,
     "TIFF": TiffImagePlugin.TiffImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
+    "HEIF": lambda data: _heif(data),
 }
 _SIGNATURES = {
     "PNG": (b"\x89PNG\r\n\x1a\n",),
@@ -35,12 +48,8 @@ _SIGNATURES = {
     "BMP": (b"BM",),
     "WEBP": (b"RIFF",),
 }
-_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    "PNG": {},
-    "JPEG": {"quality": 95, "subsampling": "4:4:4"},
-    "BMP": {},
-    "WEBP": {"lossless": True, "exact": True},  # exact: keep the colours below transparent pixels
-}
+# Of the first box of AVIF and HEIC files: their main brand may be that of any image ("mif1"), and the others follow.
+_BRANDS = {"AVIF": (b"avif", b"avis"), "HEIF": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1")}
 _GRAY_MODES = ("1", "L", "LA", "La")
 _RGB_MODES = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr")
 # 16-bit TIFF: those whose decoders stop at the size of a strip, however much more there is to inflate.
@@ -65,35 +74,93 @@ for _name in ("imagecodecs", "tifffile"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
 
-def decode(data: bytes, max_pixels: int) -> tuple[np.ndarray, bytes | None, str]:
+class Decoded(NamedTuple):
+    """A still image, upright.
+
+    Attributes:
+        array: (H, W) or (H, W, 2 to 4) uint8 or uint16, alpha as last channel.
+        icc_profile: the embedded colour profile, or None.
+        format: such as "PNG".
+        metadata: what else the file says.
+        jpeg: how a JPEG was compressed, else None.
+    """
+
+    array: np.ndarray
+    icc_profile: bytes | None
+    format: str
+    metadata: Metadata
+    jpeg: JpegCoding | None = None
+
+
+def decode(data: bytes, max_pixels: int) -> Decoded:
     """Decode a still image, upright.
 
     Args:
         data: a file's bytes; they, not a name, tell the format.
         max_pixels: larger images are refused from their header.
 
-    Returns:
-        ((H, W) or (H, W, 2 to 4) uint8 or uint16 with alpha as last channel, ICC profile or None, format).
-
     Raises:
         ImageError: not a still image of a supported kind. Damaged data raise whatever the decoder meets.
     """
-    file_format = _sniff(data)
-    if file_format == "TIFF":
-        array, icc_profile, orientation = _decode_tiff(data, max_pixels)
-    else:
-        array, icc_profile, orientation = _decode_pillow(data, file_format, max_pixels)
-    array = np.ascontiguousarray(_UPRIGHT.get(orientation, np.asarray)(array))
-    return array, icc_profile or None, file_format
+    file_format = sniff(data)
+    decoded, orientation = (_decode_tiff if file_format == "TIFF" else _decode_pillow)(data, file_format, max_pixels)
+    array = np.ascontiguousarray(_UPRIGHT.get(orientation, np.asarray)(decoded.array))
+    icc_profile = decoded.icc_profile if decoded.icc_profile and len(decoded.icc_profile) <= MAX_BYTES else None
+    return decoded._replace(array=array, icc_profile=icc_profile)
 
 
-def _sniff(data: bytes) -> str:
+def image_size(file: BinaryIO) -> tuple[int, int]:
+    """Return an image's width and height, as it is stored, from its header.
+
+    Args:
+        file: opened, at its beginning.
+
+    Raises:
+        ImageError: not an image of a supported kind. Damaged data raise whatever the decoder meets.
+    """
+    file_format = sniff(file.read(64))
+    file.seek(0)
+    width, height = _PLUGINS[file_format](file).size
+    return int(width), int(height)
+
+
+def sniff(data: bytes) -> str:
+    """Return the format of a file that begins so.
+
+    Raises:
+        ImageError: it is none that can be read.
+    """
     for file_format, signatures in _SIGNATURES.items():
         if data.startswith(signatures) and (file_format != "WEBP" or data[8:12] == b"WEBP"):
             return file_format
+    if data[4:8] == b"ftyp":
+        brands = data[8 : min(int.from_bytes(data[:4], "big"), 64)]
+        for file_format, names in _BRANDS.items():
+            if any(brands[start : start + 4] in names for start in range(0, len(brands), 4)):
+                _check_codec(file_format)
+                return file_format
     if data.startswith(b"GIF8"):
         raise ImageError("is a GIF, maybe animated, and only still images are read; save its first frame as PNG")
-    raise ImageError("is not a PNG, JPEG, TIFF, BMP or WebP image, whatever its name says; save it as one of these")
+    raise ImageError(
+        "is not a PNG, JPEG, TIFF, BMP, WebP, AVIF or HEIC image, whatever its name says; save it as one of these"
+    )
+
+
+def _check_codec(file_format: str) -> None:
+    if file_format == "HEIF":
+        try:
+            check_extra("heif", "HEIC files")
+        except InputError as error:
+            raise ImageError(str(error)) from None
+    elif not features.check("avif"):
+        raise ImageError("is an AVIF file, which this build of Pillow cannot read; save it as PNG, or install another")
+
+
+def _heif(data: BinaryIO) -> Any:
+    from pillow_heif import HeifImageFile
+
+    image: Any = HeifImageFile
+    return image(data)
 
 
 def _check_still(size: tuple[int, int], several: bool, max_pixels: int) -> None:
@@ -102,7 +169,7 @@ def _check_still(size: tuple[int, int], several: bool, max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise ImageError(
-            f"has {width} x {height} pixels, over the limit of {max_pixels}; crop or shrink it, or raise max_pixels"
+            f"has {width} x {height} pixels, over the limit of {max_pixels}; crop or shrink it, or raise `max_pixels`"
         )
 
 
@@ -110,31 +177,37 @@ def _unsupported(pixels: str) -> ImageError:
     return ImageError(f"has {pixels} pixels; convert it to RGB or gray with 8 or 16 bits per channel first")
 
 
-def _decode_pillow(data: bytes, file_format: str, max_pixels: int) -> tuple[np.ndarray, bytes | None, int]:
-    """Decode to an array (alpha as last channel), its ICC profile and the EXIF orientation still to apply."""
+def _decode_pillow(data: bytes, file_format: str, max_pixels: int) -> tuple[Decoded, int]:
+    """Return the image and the EXIF orientation still to apply."""
     chunks = _png_chunks(data) if file_format == "PNG" else {}
     try:
         image = _PLUGINS[file_format](io.BytesIO(data))
     except Image.DecompressionBombError:  # Pillow's WebP reader has its own limit, about 179 Mpixel
         raise ImageError(f"has more pixels than the limit of {max_pixels}; crop or shrink it") from None
-    _check_still(image.size, getattr(image, "is_animated", False), max_pixels)
-    icc_profile = image.info.get("icc_profile")
+    _check_still(image.size, file_format != "HEIF" and getattr(image, "is_animated", False), max_pixels)
     if chunks and chunks[b"IHDR"][8] == 16:
         import imagecodecs
 
         # With "exif" set getexif() does not load the image, which would decode it a second time.
         image.info.setdefault("exif", bytes(chunks.get(b"eXIf", b"")))
-        return imagecodecs.png_decode(data), icc_profile, _orientation(image)
-    if image.mode.startswith("I;16"):
-        return np.asarray(image).astype(np.uint16), icc_profile, _orientation(image)
-    if image.mode not in _GRAY_MODES + _RGB_MODES:
+        array = imagecodecs.png_decode(data)
+    elif image.mode.startswith("I;16"):
+        array = np.asarray(image).astype(np.uint16)
+    elif image.mode not in _GRAY_MODES + _RGB_MODES:
         raise _unsupported(image.mode)
+    else:
+        array = _pixels8(image)
+    jpeg = read_jpeg_coding(image) if file_format == "JPEG" else None
+    decoded = Decoded(array, image.info.get("icc_profile"), file_format, read_metadata(image), jpeg)
+    return decoded, _orientation(image)
+
+
+def _pixels8(image: Any) -> np.ndarray:
     image.load()
-    orientation = _orientation(image)
     mode = ("L" if image.mode in _GRAY_MODES else "RGB") + ("A" if image.has_transparency_data else "")
     if image.mode != mode:  # convert() copies even when there is nothing to convert
         image = image.convert(mode)
-    return np.asarray(image), icc_profile, orientation
+    return np.asarray(image)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -158,7 +231,7 @@ def _png_chunks(data: bytes) -> dict[bytes, memoryview]:
     raise ImageError("is cut short: the end of the PNG data is missing; copy it again")
 
 
-def _decode_tiff(data: bytes, max_pixels: int) -> tuple[np.ndarray, bytes | None, int]:
+def _decode_tiff(data: bytes, file_format: str, max_pixels: int) -> tuple[Decoded, int]:
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
@@ -172,12 +245,17 @@ def _decode_tiff(data: bytes, max_pixels: int) -> tuple[np.ndarray, bytes | None
         if page.sampleformat != tifffile.SAMPLEFORMAT.UINT or page.bitspersample not in (1, 2, 4, 8, 16):
             raise _unsupported(f"{page.bitspersample}-bit {page.dtype}")
         if page.bitspersample != 16 or (photometric == gray and page.samplesperpixel == 1):
-            return _decode_pillow(data, "TIFF", max_pixels)  # knows more compressions than tifffile alone
+            # Pillow knows more compressions than tifffile alone.
+            decoded, orientation = _decode_pillow(data, file_format, max_pixels)
+            return decoded._replace(
+                metadata=read_tiff_metadata(data, page.tags.valueof(700), decoded.icc_profile)
+            ), orientation
         # tifffile takes what is missing of a strip for zeros.
         if max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))) > len(data):
             raise ImageError("is cut short: the end of the TIFF data is missing; copy it again")
         icc_profile, orientation = (page.tags.valueof(tag) for tag in (34675, _ORIENTATION_TAG))
-        return _tiff16_array(page), icc_profile, orientation
+        metadata = read_tiff_metadata(data, page.tags.valueof(700), icc_profile)
+        return Decoded(_tiff16_array(page), icc_profile, file_format, metadata), orientation
 
 
 def _check_tile(page: Any) -> None:
@@ -211,59 +289,3 @@ def _tiff16_array(page: Any) -> np.ndarray:
     if extra == EXTRASAMPLE.ASSOCALPHA:  # premultiplied
         pixels = from_float(pixels / np.maximum(alpha, 1).astype(np.float32), np.uint16)
     return np.concatenate([pixels, alpha], axis=-1)
-
-
-def encode(array: np.ndarray, file_format: str, icc_profile: bytes | None) -> bytes:
-    """Encode an image without loss, JPEG at quality 95 without chroma subsampling.
-
-    Args:
-        array: (H, W, 1 to 4) uint8 or uint16, alpha as last channel.
-        file_format: one that can hold it.
-        icc_profile: left out where it cannot apply: a gray profile on RGB pixels, or the reverse.
-
-    Returns:
-        The file's bytes.
-    """
-    is_rgb = array.shape[-1] > 2 or file_format == "WEBP"  # WebP has no gray
-    if icc_profile and icc_profile[16:20] != (b"RGB " if is_rgb else b"GRAY"):  # the header's colour space field
-        icc_profile = None
-    if file_format == "TIFF":
-        return _encode_tiff(array, icc_profile)
-    if array.dtype == np.uint16:
-        return _encode_png16(array, icc_profile)
-    image = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
-    buffer = io.BytesIO()
-    image.save(buffer, file_format, icc_profile=icc_profile, **_SAVE_OPTIONS[file_format])
-    return buffer.getvalue()
-
-
-def _encode_tiff(array: np.ndarray, icc_profile: bytes | None) -> bytes:
-    import tifffile
-
-    channels, buffer = array.shape[-1], io.BytesIO()
-    tifffile.imwrite(
-        buffer,
-        array[..., 0] if channels == 1 else array,
-        photometric="rgb" if channels > 2 else "minisblack",
-        planarconfig="contig" if channels > 1 else None,
-        extrasamples=["unassalpha"] if channels in (2, 4) else None,
-        compression="zlib",
-        predictor=True,
-        iccprofile=icc_profile,
-        metadata=None,
-    )
-    return buffer.getvalue()
-
-
-def _encode_png16(array: np.ndarray, icc_profile: bytes | None) -> bytes:
-    import imagecodecs
-
-    # All filters, then run lengths alone: two to four times as fast as the defaults, with smaller files.
-    options = {"level": 1, "strategy": imagecodecs.PNG.STRATEGY.RLE, "filter": imagecodecs.PNG.FILTER.ALL}
-    # A copy: it refuses views whose axes of one element have strides of their own, which numpy calls contiguous.
-    data = bytes(imagecodecs.png_encode(np.array(array, order="C"), **options))
-    if not icc_profile:
-        return data
-    body = b"iCCPICC Profile\0\0" + zlib.compress(icc_profile)
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    return data[:33] + chunk + data[33:]  # 33: behind the signature and IHDR

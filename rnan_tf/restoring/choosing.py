@@ -1,0 +1,58 @@
+"""Choose what is done to a photograph by looking at it."""
+
+from dataclasses import dataclass
+
+from rnan_tf.errors import InputError
+from rnan_tf.photos.photo import Photo
+from rnan_tf.photos.visible_noise import VISIBLE, visible_noise
+from rnan_tf.tasks.task import get_task
+from rnan_tf.weights import list_presets
+
+GOOD_QUALITY = 90  # a JPEG from here on shows no artifacts
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to do to a photograph.
+
+    Attributes:
+        preset: the network's name; None for nothing.
+        reason: why, as in "jpeg, since ...".
+    """
+
+    preset: str | None
+    reason: str
+
+
+def choose(photo: Photo) -> Choice:
+    """Choose what to do: restore JPEG artifacts, take noise away, or nothing.
+
+    Args:
+        photo: as it was read.
+    """
+    if photo.jpeg and photo.jpeg.quality < GOOD_QUALITY:
+        return Choice(preset_of("jpeg", photo), f"the JPEG's quality is under {GOOD_QUALITY}")
+    sigma = visible_noise(photo.pixels)
+    if sigma >= VISIBLE:
+        return Choice("denoise" if photo.pixels.shape[2] == 3 else "denoise-gray", "it shows noise")
+    quality = f"a JPEG of quality {photo.jpeg.quality}" if photo.jpeg else "no JPEG"
+    return Choice(None, f"it is {quality} and shows no noise")
+
+
+def preset_of(task: str, photo: Photo | None = None) -> str:
+    """Return the name of the preset for a task.
+
+    Args:
+        task: such as "denoise" or "sr-x4". For "jpeg" of a colour photograph "jpeg-color" is taken, where there is such
+            a preset.
+        photo: what is to be restored.
+
+    Raises:
+        InputError: there is no such task, or no preset for it.
+    """
+    name, presets = get_task(task).name, list_presets()
+    if name == "jpeg" and photo and photo.pixels.shape[2] == 3 and "jpeg-color" in presets:
+        return "jpeg-color"
+    if name not in presets:
+        raise InputError(f"no network for {task} comes with rnan-tf ({', '.join(presets)} do); give `model`")
+    return name
