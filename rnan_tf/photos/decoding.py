@@ -247,9 +247,8 @@ def _decode_tiff(data: bytes, file_format: str, max_pixels: int) -> tuple[Decode
         if page.bitspersample != 16 or (photometric == gray and page.samplesperpixel == 1):
             # Pillow knows more compressions than tifffile alone.
             decoded, orientation = _decode_pillow(data, file_format, max_pixels)
-            return decoded._replace(
-                metadata=read_tiff_metadata(data, page.tags.valueof(700), decoded.icc_profile)
-            ), orientation
+            metadata = read_tiff_metadata(data, page.tags.valueof(700), decoded.icc_profile)
+            return decoded._replace(metadata=metadata), orientation
         # tifffile takes what is missing of a strip for zeros.
         if max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))) > len(data):
             raise ImageError("is cut short: the end of the TIFF data is missing; copy it again")

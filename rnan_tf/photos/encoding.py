@@ -13,13 +13,13 @@ from rnan_tf.photos.metadata import NO_METADATA, Metadata, tiff_tags
 
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {},
-    "JPEG": {"quality": 95, "subsampling": "4:4:4"},
+    "JPEG": {},
     "BMP": {},
     "WEBP": {"lossless": True, "exact": True},  # exact: keep the colours below transparent pixels
     "AVIF": {"quality": 90, "subsampling": "4:4:4"},
 }
 _NO_GRAY = ("WEBP", "AVIF")
-_DIRECTORY = 13  # the type of a tag that points to one
+_LONG = 4  # a TIFF tag's type
 _NO_RESOLUTION = ("WEBP", "AVIF")  # but in their EXIF data
 
 
@@ -73,10 +73,9 @@ def encode(
 
 def _jpeg_options(jpeg: JpegCoding | None, quality: int | None) -> dict[str, Any]:
     subsampling = (jpeg and jpeg.subsampling) or "4:4:4"
-    if quality is not None:
-        return {"quality": quality, "subsampling": subsampling}
-    if jpeg is None:
-        return {}
+    if quality is not None or jpeg is None:
+        return {"quality": quality or 95, "subsampling": subsampling}
+    # Without a quality, by which Pillow would scale the tables.
     return {"qtables": [[min(step, 255) for step in table] for table in jpeg.tables], "subsampling": subsampling}
 
 
@@ -85,7 +84,8 @@ def _encode_tiff(array: np.ndarray, icc_profile: bytes | None, exif: bytes | Non
 
     tags, directories = tiff_tags(exif) if exif else ([], {})
     extra: list[Any] = [(*tag, True) for tag in tags]
-    extra += [(pointer, _DIRECTORY, 1, 0, True) for pointer in directories]
+    # tifffile writes no pointers to directories, but their neighbours, which then get their numbers.
+    extra += [(pointer - 1, _LONG, 1, 0, True) for pointer in directories]
     if metadata.xmp:
         extra.append((700, 1, len(metadata.xmp), metadata.xmp, True))
     channels, buffer = array.shape[-1], io.BytesIO()
@@ -115,10 +115,10 @@ def _with_directories(file: io.BytesIO, directories: dict[int, dict[int, Any]]) 
     data = bytearray(file.getvalue())
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
-        places = {pointer: tiff.pages.first.tags[pointer].valueoffset for pointer in directories}
+        places = {pointer: tiff.pages.first.tags[pointer - 1].offset for pointer in directories}
     for pointer, values in directories.items():
         data += bytes(len(data) % 2)
-        struct.pack_into("<I", data, places[pointer], len(data))
+        struct.pack_into("<HHII", data, places[pointer], pointer, _LONG, 1, len(data))
         directory = TiffImagePlugin.ImageFileDirectory_v2(b"II*\0\0\0\0\0", group=pointer)
         for tag, value in values.items():
             directory[tag] = value

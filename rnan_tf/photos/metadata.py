@@ -89,8 +89,7 @@ def read_tiff_metadata(data: bytes, xmp: bytes | None, icc_profile: bytes | None
                 kept[tag] = tags[tag]
         for pointer in _DIRECTORIES:
             if directory := tags.get_ifd(pointer):
-                kept.get_ifd(pointer).update(directory)
-                kept[pointer] = 0  # or it counts as empty
+                kept[pointer] = directory
         exif = kept.tobytes() if len(kept) else None
         return _cleaned(exif, xmp, _tags_dpi(tags), icc_profile)
     except Exception:  # whatever a broken tag makes Pillow raise
