@@ -49,7 +49,7 @@ def bad_empty(path):
 
 
 BAD_FILES = [
-    ("a.png", bad_text, "is not a PNG, JPEG, TIFF, BMP or WebP image"),
+    ("a.png", bad_text, "is not a PNG, JPEG, TIFF, BMP, WebP, AVIF or HEIC image"),
     ("a.png", bad_truncated, "cut short"),
     ("a.jpg", bad_truncated, "cannot be decoded"),
     ("a.jpg", bad_cmyk, "CMYK"),

@@ -136,19 +136,22 @@ class TestRestore:
         nearer, farther = (np.abs(restored["auto"] - restored[sigma]).mean() for sigma in ("19", "60"))
         assert nearer < farther
 
-    def test_the_quality_of_a_color_jpeg_is_told_and_not_estimated(self, rnan_tf, refused, monkeypatch):
+    def test_the_quality_of_a_color_jpeg_is_its_file_s(self, rnan_tf, monkeypatch):
         monkeypatch.setattr("skimage.restoration.estimate_sigma", lambda *args, **options: pytest.fail("no noise here"))
         save("a.jpg", quality=30)
         restored = {}
-        for quality in ("", "10", "90"):
+        for quality in ("", "auto", "30", "90"):
             option = quality and f"--quality {quality}"
             code, out, _ = rnan_tf(f"restore a.jpg -o b.png --model M/jpeg-color.keras {option}")
-            assert code == 0 and len(out) == 1
+            said = ["JPEG quality 30, by the file's tables"] if quality in ("", "auto") else []
+            assert code == 0 and out[1:] == said
             restored[quality] = read_photo("b.png").pixels
-        np.testing.assert_array_equal(restored[""], restored["10"])
-        assert np.any(restored["90"] != restored["10"])
-        line = "restore a.jpg -o c.png --model M/jpeg-color.keras --quality auto"
-        refused(line, 2, "estimates no quality", "leave --quality out")
+        np.testing.assert_array_equal(restored[""], restored["30"])
+        np.testing.assert_array_equal(restored["auto"], restored["30"])
+        assert np.any(restored["90"] != restored["30"])
+        save("a.png")
+        out = rnan_tf("restore a.png -o b.png --model M/jpeg-color.keras")[1]
+        assert out[1:] == ["JPEG quality 10, assumed; give --quality"]
 
     def test_an_estimate_stays_within_what_the_model_knows(self, rnan_tf):
         save("a.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
@@ -172,13 +175,14 @@ class TestRestore:
         assert os.listdir("out") == [name]
 
     @pytest.mark.parametrize("is_terminal", [True, False])
-    def test_a_bar_over_the_tiles_on_a_terminal(self, rnan_tf, monkeypatch, is_terminal):
-        save("a.png", np.tile(RGB, (2, 2, 1))[:40, :40])
+    def test_a_bar_over_the_pixels_of_all_photographs_on_a_terminal(self, rnan_tf, monkeypatch, is_terminal):
+        for name in ("photos/a.png", "photos/b.jpg"):
+            save(name, np.tile(RGB, (2, 2, 1))[:40, :40])
         stream = io.StringIO()
         stream.isatty = lambda: is_terminal
         monkeypatch.setattr(sys, "stderr", stream)
-        assert rnan_tf("restore a.png -o b.png --model M/denoise.keras --sigma 30 --tile 16 --overlap 0")[0] == 0
-        assert ("/9 " in stream.getvalue()) == is_terminal
+        assert rnan_tf("restore photos -o out --model M/denoise.keras --sigma 30 --tile 16 --overlap 0")[0] == 0
+        assert ("/3.20k " in stream.getvalue()) == is_terminal
 
     def test_a_strength_that_the_model_is_not_told_is_refused(self, refused):
         save("a.png")

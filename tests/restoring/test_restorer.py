@@ -9,8 +9,9 @@ import skimage.data
 
 import rnan_tf
 from rnan_tf.errors import InputError
-from rnan_tf.photos.photo import write_photo
-from rnan_tf.restoring.restorer import Restorer, preset_of
+from rnan_tf.photos.photo import as_photo, write_photo
+from rnan_tf.restoring.choosing import preset_of
+from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.tasks.task import TASKS
 from rnan_tf.weights import read_manifest
 from tests.helpers.command_line import MODELS, RGB, save, to16
@@ -52,7 +53,8 @@ def test_the_strength_matters_and_is_estimated_where_it_is_left_out(restorers):
     restorer = restorers["denoise"]
     noise = np.random.default_rng(0).normal(0, 25, RGB.shape)
     noisy = np.clip(np.tile(RGB, (3, 3, 1)) + np.tile(noise, (3, 3, 1)), 0, 255).astype(np.uint8)
-    sigma = restorer.strength_for(noisy)
+    sigma, found = restorer.find_strength(as_photo(noisy))
+    assert found
     assert 15 < sigma < 35
     np.testing.assert_array_equal(restorer(noisy), restorer(noisy, sigma=sigma))
     assert (restorer(noisy) != restorer(noisy, sigma=60)).any()
@@ -71,7 +73,8 @@ def test_a_jpeg_has_its_quality_and_a_default(restorers):
     restorer = restorers["jpeg-color"]
     np.testing.assert_array_equal(restorer(RGB), restorer(RGB, quality=10))
     assert (restorer(RGB) != restorer(RGB, quality=90)).any()
-    assert not restorer.estimates and restorer.default_strength == restorer.strength_for(RGB) == 10
+    assert restorer.estimates and restorer.default_strength == 10
+    assert restorer.find_strength(as_photo(RGB)) == (10, False)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +91,7 @@ def test_the_strength_where_none_is_given(restorers, name, default, estimates):
     restorer = restorers[name]
     assert (restorer.default_strength, restorer.estimates) == (default, estimates)
     if not estimates:
-        assert restorer.strength_for(RGB) == default
+        assert restorer.find_strength(as_photo(RGB)) == (default, False)
 
 
 @pytest.mark.parametrize(

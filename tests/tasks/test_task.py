@@ -10,6 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from rnan_tf.errors import InputError
+from rnan_tf.photos.photo import Photo
 from rnan_tf.photos.pixels import rgb_to_gray_8bit
 from rnan_tf.tasks.metrics import psnr
 from rnan_tf.tasks.task import QUALITY, SIGMA, STRENGTHS, TASKS, Scoring, get_task
@@ -59,7 +60,9 @@ def test_the_strengths_of_the_paper():
     assert {"sigma": SIGMA, "quality": QUALITY} == STRENGTHS
     assert (SIGMA.default, SIGMA.published, SIGMA.limits) == (50, (10, 30, 50, 70), (0, 75))
     assert (QUALITY.default, QUALITY.published, QUALITY.limits) == (10, (10, 20, 30, 40), (1, 100))
-    assert SIGMA.estimate is not None and QUALITY.estimate is None
+    noisy = np.random.default_rng(0).normal(128, 20, (64, 64, 3)).clip(0, 255).astype(np.uint8)
+    assert SIGMA.find(Photo(noisy, None, None, "PNG")) == pytest.approx(20, abs=1)
+    assert QUALITY.find(Photo(noisy, None, None, "PNG")) is None
 
 
 STRENGTHS_READ = [
