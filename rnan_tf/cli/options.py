@@ -64,11 +64,10 @@ def asked_strength(args, task: Task) -> float | None:
     Raises:
         InputError: it does not, or the text is not a single strength.
     """
-    for name, strength in STRENGTHS.items():
-        if (text := getattr(args, name)) is not None:
-            task.check_has(name)
-            return strength.parse(text, ranges=False)[0]
-    return None
+    given = {name: text for name in STRENGTHS if (text := getattr(args, name)) is not None}
+    for name in given:
+        task.check_has(name)
+    return next((STRENGTHS[name].parse(text, ranges=False)[0] for name, text in given.items()), None)
 
 
 def add_old_level(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 
 from rnan_tf.errors import ImageError
@@ -85,14 +85,21 @@ def _below(
     # macOS leaves "._photo.jpg" on USB sticks.
     visible = [entry for entry in ordered if not entry.name.startswith(".")]
     for entry in visible:
-        if _is_image(entry.name, extensions) and entry.is_file():
+        if _is_image(entry.name, extensions) and _holds(entry.is_file):
             yield entry.path, os.path.join(place, entry.name)
     for entry in visible if recursive else ():
-        if entry.is_dir():
+        if _holds(entry.is_dir):
             try:
                 yield from _below(entry.path, os.path.join(place, entry.name), extensions, True, seen)
             except PermissionError as error:
                 raise ImageError(f"{entry.path}: cannot be listed ({error.strerror}); check its permissions") from None
+
+
+def _holds(question: Callable[[], bool]) -> bool:
+    try:
+        return question()
+    except OSError:  # a link that points to itself
+        return False
 
 
 def _is_image(name: str, extensions: Container[str]) -> bool:
