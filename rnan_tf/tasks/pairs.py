@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from rnan_tf.errors import ImageError, InputError
-from rnan_tf.photos.photo import list_images
+from rnan_tf.photos.finding import list_images
 from rnan_tf.tasks.clean_images import read_clean
 from rnan_tf.tasks.task import Task
 
