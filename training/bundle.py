@@ -22,7 +22,7 @@ from rnan_tf import weights as bundled
 from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, JobError, command
 from rnan_tf.export.patches import cut_patches
-from rnan_tf.export.tflite.exporting import PATCHES, add_card, choose_recipes, convert, default_tile, make_variant
+from rnan_tf.export.tflite.exporting import PATCHES, add_card, choose_recipes, convert, make_variant
 from rnan_tf.extras import check_extra
 from rnan_tf.files import make_folder, replacing, write_atomically
 from rnan_tf.network.loading import save_model
@@ -32,7 +32,6 @@ from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.restoring.runtimes.keras import KerasRuntime
 from rnan_tf.restoring.runtimes.litert import LiteRtRuntime
 from rnan_tf.restoring.runtimes.runtime import Runtime
-from rnan_tf.restoring.tiling import Tiling
 from rnan_tf.tasks.clean_images import read_images
 from rnan_tf.tasks.task import get_task
 from rnan_tf.training.config import TrainConfig, read_config
@@ -132,8 +131,8 @@ def store_fast(name: str, test_sets: Path) -> None:
     """
     check_extra("tflite", "the int8 network")
     runtime = KerasRuntime.open(name)
-    task, tile = get_task(runtime.card.task), default_tile(runtime.model)
-    card = replace(runtime.card, tile=tile, overlap=Tiling().overlap)
+    task, tile = get_task(runtime.card.task), runtime.tiling.tile
+    card = replace(runtime.card, tile=tile, overlap=runtime.tiling.overlap)
     patches = cut_patches(sample_photographs(), task, card.strengths, tile, PATCHES)
     network = convert(runtime.model, tile)
     recipe = choose_recipes(["int8"], add_card(network, card), patches)[0]["int8"]

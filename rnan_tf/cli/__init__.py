@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import os
 import sys
 
 from rnan_tf import __version__
@@ -23,6 +24,8 @@ COMMANDS = {
 }
 # They need TensorFlow whatever their arguments; the others import it, if at all, with a network that does.
 _NEED_TENSORFLOW = ("train", "export_saved_model", "export_tflite", "export_onnx", "verify")
+
+_TILES_SIDE_BY_SIDE = ("restore", "evaluate")
 
 
 def build_parser() -> Parser:
@@ -54,6 +57,8 @@ def run_command(module: str, argv: list[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may not be text
+    if module in _TILES_SIDE_BY_SIDE:  # then operators that share a core's time only wait for one another
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     if module in _NEED_TENSORFLOW:
         import_tensorflow()
     return importlib.import_module(f"rnan_tf.cli.{module}").main(argv)

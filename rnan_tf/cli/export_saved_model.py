@@ -58,10 +58,14 @@ def _build_parser():
     add_task(parser, "what the model was trained for, if it does not say")
     parser.add_argument("--image", metavar="FILE", help="photograph to compare on (scikit-image's cat)")
     parser.add_argument(
-        "--tile", type=int, default=128, metavar="N", help="a square's side, restored at a time (%(default)s)"
+        "--tile", type=int, default=Tiling.tile, metavar="N", help="a square's side, restored at a time (%(default)s)"
     )
     parser.add_argument(
-        "--overlap", type=int, default=16, metavar="N", help="pixels that neighbouring tiles share (%(default)s)"
+        "--overlap",
+        type=int,
+        default=Tiling.overlap,
+        metavar="N",
+        help="pixels that neighbouring tiles share (%(default)s)",
     )
     parser.add_argument(
         "--max-pixels", type=int, default=exporting.MAX_PIXELS, metavar="N", help="largest restored image (%(default)s)"

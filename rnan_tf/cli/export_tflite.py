@@ -18,7 +18,7 @@ from rnan_tf.files import make_folder, replacing, write_atomically
 from rnan_tf.photos.finding import list_images
 from rnan_tf.photos.samples import sample_photographs
 from rnan_tf.restoring.runtimes.keras import KerasRuntime
-from rnan_tf.restoring.tiling import Tiling
+from rnan_tf.restoring.tiling import Tiling, asked_tiling
 from rnan_tf.tasks.task import get_task
 
 
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     check_folder(folder)
     files = list_images([args.calibration]) if args.calibration else sample_photographs()
     runtime = KerasRuntime.open(args.model, args.task)
-    tiling = Tiling(exporting.default_tile(runtime.model) if args.tile is None else args.tile, args.overlap)
+    tiling = asked_tiling(args.tile, args.overlap, runtime.tiling)
     card = replace(runtime.card, tile=tiling.tile, overlap=tiling.overlap)
     task = get_task(card.task)
     patches = cut_patches(files, task, card.strengths, tiling.tile, exporting.PATCHES)
@@ -63,8 +63,8 @@ def _build_parser():
         "--variants", nargs="+", choices=exporting.VARIANTS, default=list(exporting.VARIANTS), help="default: all"
     )
     parser.add_argument("--calibration", metavar="DIR", help="clean photographs (scikit-image's)")
-    parser.add_argument("--tile", type=int, metavar="N", help="height and width (96; at full resolution 64)")
     parser.add_argument(
-        "--overlap", type=int, default=16, metavar="N", help="pixels that tiles should share (%(default)s)"
+        "--tile", type=int, metavar="N", help=f"height and width ({Tiling.tile}; at full resolution 64)"
     )
+    parser.add_argument("--overlap", type=int, metavar="N", help=f"pixels that tiles should share ({Tiling.overlap})")
     return parser

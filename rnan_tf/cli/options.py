@@ -79,10 +79,13 @@ def add_tiling(parser: argparse.ArgumentParser) -> None:
     """Add the options of tiles and of the self-ensemble."""
     parser.add_argument("--self-ensemble", action="store_true", help="average over 8 turns and flips, 8 times slower")
     parser.add_argument(
-        "--tile", type=int, metavar="N", help="a square's side, restored at a time (128; .tflite: the model's own)"
+        "--tile",
+        type=int,
+        metavar="N",
+        help="a square's side, restored at a time (96; at full resolution 64; .tflite: the model's own)",
     )
     parser.add_argument(
-        "--overlap", type=int, metavar="N", help="pixels that neighbouring tiles share (16; .tflite: the model's own)"
+        "--overlap", type=int, metavar="N", help="pixels that neighbouring tiles share (12; .tflite: the model's own)"
     )
 
 

@@ -12,7 +12,6 @@ from rnan_tf.cli.options import add_strengths, asked_strength
 from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import JobError, command
 from rnan_tf.export.artifacts import find_artifacts
-from rnan_tf.export.tflite.exporting import default_tile
 from rnan_tf.export.verify import markdown, measure
 from rnan_tf.files import write_atomically
 from rnan_tf.photos.finding import list_images
@@ -34,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     restorer = Restorer(KerasRuntime.open(args.model))
     task = restorer.task
-    tile = default_tile(restorer.runtime.model) if args.tile is None else args.tile
+    tile = restorer.runtime.tiling.tile if args.tile is None else args.tile
     asked = asked_strength(args, task)
     strength = restorer.default_strength if asked is None else restorer.check_strength(asked)
     files, paths = list_images(args.data), find_artifacts(args.artifacts)

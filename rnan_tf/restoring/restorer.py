@@ -3,6 +3,7 @@
 import numbers
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,15 +154,14 @@ class Restorer:
         Raises:
             InputError: the sizes do not fit together, or were given for a network whose tile is fixed.
         """
-        if self.card.tile is None:
-            return asked_tiling(tile, overlap, self.runtime.batch)
+        tiling = self.runtime.tiling
+        if not tiling.fixed:
+            return asked_tiling(tile, overlap, tiling)
         if tile is not None or overlap is not None:
             raise InputError(f"{self.runtime.name}: its tiles have a fixed size; leave `tile` and `overlap` out")
-        tile, overlap = self.card.tile, self.card.overlap or 0
         if margin and self.task.mosaic:
-            tile -= 4
-            overlap = min(overlap, tile // 8 * 4)
-        return Tiling(tile, overlap, fixed=True, batch=self.runtime.batch)
+            return replace(tiling, tile=tiling.tile - 4, overlap=min(tiling.overlap, (tiling.tile - 4) // 8 * 4))
+        return tiling
 
     def asked_strength(self, **strengths: float | None) -> float | None:
         """Check the strength that was asked for.

@@ -1,7 +1,7 @@
 """Restore images of any size in bounded memory: overlapping tiles, feathered together, and the self-ensemble."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,14 +26,14 @@ class Tiling:
         overlap: pixels that neighbouring tiles share; the outer quarter on either side is context only, the tiles are
             blended over the rest.
         fixed: all tiles have exactly the largest size, as exported models need; smaller images are reflected up to it.
-        batch: tiles of a row that are restored at a time.
+        batch: tiles that are restored at a time, of one row or of several.
 
     Raises:
         InputError: a size is out of its range.
     """
 
-    tile: int = 128
-    overlap: int = 16
+    tile: int = 96  # docs/benchmarks.md has the measurement
+    overlap: int = 12
     fixed: bool = False
     batch: int = 1
 
@@ -47,15 +47,20 @@ class Tiling:
             )
 
 
-def asked_tiling(tile: int | None = None, overlap: int | None = None, batch: int = 1) -> Tiling:
-    """Return a tiling; None takes the default.
+def asked_tiling(tile: int | None = None, overlap: int | None = None, default: Tiling | None = None) -> Tiling:
+    """Return a tiling with the sizes that are given.
+
+    Args:
+        tile: see `Tiling`; None takes the default's.
+        overlap: likewise.
+        default: a network's own; None: `Tiling()`.
 
     Raises:
         InputError: a size is out of its range.
     """
-    default = Tiling()
+    default = default or Tiling()
     tile, overlap = default.tile if tile is None else tile, default.overlap if overlap is None else overlap
-    return Tiling(tile, overlap, batch=batch)
+    return replace(default, tile=tile, overlap=overlap)
 
 
 def self_ensemble(predict: Predictor, is_mosaic: bool = False) -> Predictor:
@@ -98,7 +103,7 @@ def restore(
     tiling: Tiling | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Restore one image, a row of tiles at a time.
+    """Restore one image, some tiles at a time.
 
     Args:
         predict: the predictor.
@@ -108,30 +113,41 @@ def restore(
         progress: called as progress(tiles done, tiles in all); what it raises ends the restoration.
 
     Returns:
-        (scale * H, scale * W, C), the dtype of `pixels`. Besides it and the input, memory is a row of tiles.
+        (scale * H, scale * W, C), the dtype of `pixels`. Besides it and the input, memory is a row of tiles and a
+        batch.
     """
     tiling = tiling or Tiling()
     height, width, channels = pixels.shape
     rows, columns = _spans(height, tiling), _spans(width, tiling)
     result = np.empty((height * scale, width * scale, channels), pixels.dtype)
     band = np.zeros((rows[0].size * scale, columns[-1].stop * scale, channels), np.float32)
-    done_tiles = 0
+    outputs = _outputs(predict, pixels, [(row, column) for row in rows for column in columns], tiling.batch, progress)
     for row, next_row in zip(rows, [*rows[1:], None], strict=True):
-        for first in range(0, len(columns), tiling.batch):
-            group = columns[first : first + tiling.batch]
-            outputs = predict(np.stack([to_float(_cut(pixels, row, column)) for column in group]))
-            for column, output in zip(group, outputs, strict=True):
-                weight = np.repeat(row.weights, scale)[:, None, None] * np.repeat(column.weights, scale)[:, None]
-                band[:, column.start * scale : column.stop * scale] += output * weight
-            done_tiles += len(group)
-            if progress:
-                progress(done_tiles, len(rows) * len(columns))
+        for column in columns:
+            weight = np.repeat(row.weights, scale)[:, None, None] * np.repeat(column.weights, scale)[:, None]
+            band[:, column.start * scale : column.stop * scale] += next(outputs) * weight
         # Rows above the next tiles are complete; the others are carried over.
         done = (next_row.start if next_row else row.stop) - row.start
         target = result[row.start * scale : (row.start + done) * scale]
         target[:] = from_float(band[: len(target), : width * scale], pixels.dtype)
         band = np.concatenate([band[done * scale :], np.zeros_like(band[: done * scale])])
     return result
+
+
+def _outputs(
+    predict: Predictor,
+    pixels: np.ndarray,
+    tiles: list[tuple["_Span", "_Span"]],
+    batch: int,
+    progress: Progress | None,
+) -> Iterator[np.ndarray]:
+    """Yield the restored tiles; batches go on from one row to the next, so that all but the last are full."""
+    for first in range(0, len(tiles), batch):
+        group = tiles[first : first + batch]
+        outputs = predict(np.stack([to_float(_cut(pixels, *spans)) for spans in group]))
+        if progress:
+            progress(first + len(group), len(tiles))
+        yield from outputs
 
 
 @dataclass(frozen=True)

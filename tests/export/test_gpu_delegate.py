@@ -41,7 +41,7 @@ def swiftshader():
 def network(preset):
     """The content of a preset's float32 file."""
     runtime = KerasRuntime.open(preset)
-    tile = exporting.default_tile(runtime.model)
+    tile = runtime.tiling.tile
     return exporting.add_card(exporting.convert(runtime.model, tile), replace(runtime.card, tile=tile, overlap=16))
 
 

@@ -1,19 +1,23 @@
 """export_onnx: every kind of network, in ONNX Runtime, at sizes that no tracing has seen."""
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
 import onnx
 import onnxruntime
+import openvino
 import pytest
 
 from rnan_tf.cli import export_onnx as cli_export
 from rnan_tf.export import onnx as export_onnx
 from rnan_tf.network.loading import load_model
 from rnan_tf.restoring.card import card_of
+from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.restoring.runtimes import open_runtime
 from rnan_tf.restoring.runtimes.keras import KerasRuntime
+from rnan_tf.restoring.tiling import Tiling, restore
 from tests.helpers.random_networks import LITE, PAPER, random_model
 
 KINDS = {
@@ -31,21 +35,26 @@ def run(path, *args):
     return cli_export.main([*args, "--model", str(path)])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_network(kind, tmp_path):
+@pytest.mark.parametrize("kind, tile", [*((kind, None) for kind in KINDS), ("denoise", 20), ("jpeg", 20), ("sr-x3", 20)])
+def test_every_kind_of_network(kind, tile, tmp_path):
     model = random_model(kind, **KINDS[kind])
-    proto = export_onnx.convert(model, card_of(model, kind))
+    proto = export_onnx.convert(model, replace(card_of(model, kind), tile=tile))
     onnx.checker.check_model(proto)
     (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
     runtime = open_runtime(tmp_path / "model.onnx")
+    assert ("Loop" in runtime.operators()) == (tile is None)
+    others = openvino.Core().compile_model(tmp_path / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     rng = np.random.default_rng(0)
-    for shape in ((1, 1, 1), (2, 30, 17), (1, 21, 32)):
+    for shape in ((1, 1, 1), (2, 30, 17), (1, 21, 32)) if tile is None else ((1, tile, tile), (3, tile, tile)):
         batch = rng.random((*shape, model.channels), dtype=np.float32)
         strengths = np.full(len(batch), 0.2, np.float32)
         actual = runtime.run(batch, 0.2 * 255)
         expected = np.asarray(model({"image": batch, "level": strengths} if model.conditional else batch))
         assert actual.shape == expected.shape
-        assert np.abs(actual - expected).max() < 1e-5 * max(np.abs(expected).max(), 1)  # measured 1e-6
+        largest = max(np.abs(expected).max(), 1)
+        assert np.abs(actual - expected).max() < 1e-5 * largest  # measured 1e-6
+        (theirs,) = others(runtime.inputs(batch, 0.2 * 255)).values()
+        assert np.abs(theirs - expected).max() < 1e-5 * largest
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +90,23 @@ def test_what_the_file_says(exported):
     }
     image = ["batch", "height", "width", 3]
     assert shapes == {"image": image, "level": ["batch"], "restored": image}
+
+
+def test_a_tile_of_one_size(exported, tmp_path):
+    target = tmp_path / "tile.onnx"
+    assert run(exported[0], "--output", str(target), "--tile", "24", "--overlap", "8") == 0
+    runtime = open_runtime(target)
+    assert (runtime.card.tile, runtime.card.overlap, runtime.tiling.fixed) == (24, 8, True)
+    shapes = [
+        [dim.dim_param or dim.dim_value for dim in i.type.tensor_type.shape.dim] for i in onnx.load(target).graph.input
+    ]
+    assert shapes == [["batch", 24, 24, 3], ["batch"]]
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
+    keras_runtime = KerasRuntime(load_model(exported[0]))
+    expected = restore(keras_runtime.at(20), pixels, tiling=Tiling(24, 8, fixed=True))
+    assert np.abs(Restorer(runtime)(pixels, sigma=20).astype(int) - expected).max() <= 1
+    for arguments in (("--tile", "30"), ("--overlap", "8"), ("--tile", "24", "--overlap", "16")):
+        assert run(exported[0], "--output", str(target), *arguments) == 2
 
 
 def test_strengths_of_a_batch_are_its_images_own(exported):

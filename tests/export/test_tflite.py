@@ -283,7 +283,3 @@ class TestCommand:
         )
         assert self.run("--model", saved, "--output", tmp_path / "out") == 2
         assert capsys.readouterr().err == "error: ai_edge_quantizer not installed: pip install 'rnan-tf[tflite]'\n"
-
-
-def test_the_default_tile_follows_the_features_resolution():
-    assert [export_tflite.default_tile(random_model(**network)) for network in (LITE, PAPER)] == [96, 64]

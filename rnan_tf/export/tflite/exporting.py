@@ -30,11 +30,6 @@ FP32_DIFFERENCE = 1e-4  # largest, of the range [0, 1]
 CHUNK_ELEMENTS, MAX_CHUNKS = 1_500_000, 16
 
 
-def default_tile(model: RNAN) -> int:
-    """Return the height and width of a tile: at full resolution, 96 would spend as much on attention as on the rest."""
-    return 96 if model.space_to_depth > 1 else 64
-
-
 def tolerance(variant: str) -> float:
     """Return the greatest loss of PSNR that a variant may have, dB; of an unknown one that of int8."""
     return TOLERANCES.get(variant, TOLERANCES["int8"])

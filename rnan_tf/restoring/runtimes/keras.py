@@ -1,8 +1,11 @@
 """Run a Keras model."""
 
 from collections import Counter
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from rnan_tf.network.loading import load_model
@@ -24,7 +27,10 @@ class KerasRuntime(Runtime):
         super().__init__(name, card or card_of(model, name))
         # Where there is a GPU, Keras would compile every tile shape with XLA, which cannot do the attention's loop.
         model.jit_compile = False
+        model.make_predict_function()  # before threads share it
         self.model = model
+        if model.space_to_depth == 1:  # attention between all pixels of a tile: its cost grows with the tile's area
+            self.tiling = replace(self.tiling, tile=64)
 
     @classmethod
     def open(cls, source: str | Path, task: str | None = None) -> "KerasRuntime":
@@ -33,8 +39,18 @@ class KerasRuntime(Runtime):
         return cls(model, card_of(model, str(source), task), str(source))
 
     def _run(self, batch: np.ndarray, strength: float) -> np.ndarray:
-        inputs = self.inputs(batch, strength)
-        return np.asarray(self.model.predict_on_batch(inputs if self.card.conditional else inputs["image"]), np.float32)
+        def restore(tiles: np.ndarray) -> np.ndarray:
+            inputs = self.inputs(tiles, strength)
+            return np.asarray(
+                self.model.predict_on_batch(inputs if self.card.conditional else inputs["image"]), np.float32
+            )
+
+        return restore(batch) if _has_accelerator() else self.side_by_side(restore, batch)
 
     def operators(self) -> dict[str, int]:
         return dict(Counter(type(layer).__name__ for layer in self.model.layers).most_common())
+
+
+@cache
+def _has_accelerator() -> bool:
+    return any(not device.startswith("cpu") for device in keras.distribution.list_devices())

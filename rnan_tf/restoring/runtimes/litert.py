@@ -5,10 +5,9 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -25,25 +24,16 @@ class LiteRtRuntime(Runtime):
         name: of its file.
         card: what it is for.
         model: the file's content.
-        threads: how many LiteRT may use, for one tile or for as many tiles side by side; None: one for each core.
 
     Raises:
         ValueError, RuntimeError: LiteRT cannot load it.
     """
 
-    def __init__(self, name: str, card: ModelCard, model: bytes, threads: int | None = None):
+    def __init__(self, name: str, card: ModelCard, model: bytes):
         super().__init__(name, card)
         self._content = model
-        self.batch = threads or count_cores()
-        self._one = _Interpreter(model, self.batch)
-
-    @cached_property
-    def _side_by_side(self) -> tuple[ThreadPoolExecutor, SimpleQueue["_Interpreter"]]:
-        """Threads, and interpreters of one thread each: several tiles take less time so than one after the other."""
-        idle: SimpleQueue[_Interpreter] = SimpleQueue()
-        for _ in range(self.batch):
-            idle.put(_Interpreter(self._content, 1))
-        return ThreadPoolExecutor(self.batch), idle
+        self._one = _Interpreter(model, count_cores())
+        self._idle: SimpleQueue[_Interpreter] = SimpleQueue()
 
     @classmethod
     def open(cls, path: Path, task: str | None = None) -> "LiteRtRuntime":
@@ -77,26 +67,30 @@ class LiteRtRuntime(Runtime):
     def _run(self, batch: np.ndarray, strength: float) -> np.ndarray:
         if len(batch) == 1:
             return self._one.run(self.inputs(batch, strength))
-        pool, idle = self._side_by_side
 
-        def restore(image: np.ndarray) -> np.ndarray:
-            interpreter = idle.get()
+        def restore(tiles: np.ndarray) -> np.ndarray:
             try:
-                return interpreter.run(self.inputs(image[None], strength))
-            finally:
-                idle.put(interpreter)
+                interpreter = self._idle.get_nowait()
+            except Empty:
+                interpreter = _Interpreter(self._content, 1)
+            restored = interpreter.run(self.inputs(tiles, strength))
+            self._idle.put(interpreter)
+            return restored
 
-        return np.concatenate(list(pool.map(restore, batch)))
+        return self.side_by_side(restore, batch)
 
     def operators(self) -> dict[str, int]:
         return count_operators(self._content)
+
+
+_loading = Lock()  # as `_no_notices` exchanges a file descriptor of the whole process
 
 
 class _Interpreter:
     def __init__(self, model: bytes, threads: int):
         from ai_edge_litert.interpreter import Interpreter
 
-        with _no_notices():
+        with _loading, _no_notices():
             self._interpreter = Interpreter(model_content=model, num_threads=threads)
             self._interpreter.allocate_tensors()
         self._signature = self._interpreter.get_signature_runner("serving_default")

@@ -28,13 +28,12 @@ class OnnxRuntime(Runtime):
         self._path, self._session = path, session
 
     @classmethod
-    def open(cls, path: Path, task: str | None = None, threads: int = 2) -> "OnnxRuntime":
+    def open(cls, path: Path, task: str | None = None) -> "OnnxRuntime":
         """Read a file.
 
         Args:
             path: one that `rnan-tf export onnx` wrote.
             task: what it was trained for, if it does not say.
-            threads: how many ONNX Runtime may use.
 
         Raises:
             InputError: there is no such file, ONNX Runtime is not installed, or the file is damaged or another
@@ -47,7 +46,7 @@ class OnnxRuntime(Runtime):
         except ImportError as error:
             raise InputError(f"{path}: needs ONNX Runtime: pip install 'rnan-tf[onnx]'") from error
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1  # tiles run side by side
         options.log_severity_level = 3  # errors
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -57,7 +56,9 @@ class OnnxRuntime(Runtime):
         return cls(path, read_card(data, str(path), task), session)
 
     def _run(self, batch: np.ndarray, strength: float) -> np.ndarray:
-        return np.asarray(self._session.run(["restored"], self.inputs(batch, strength))[0])
+        return self.side_by_side(
+            lambda tiles: np.asarray(self._session.run(["restored"], self.inputs(tiles, strength))[0]), batch
+        )
 
     def operators(self) -> dict[str, int]:
         check_extra("onnx", self.name)

@@ -3,12 +3,15 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cached_property, partial
 
 import numpy as np
 
 from rnan_tf.errors import InputError, first_line
 from rnan_tf.restoring.card import ModelCard
+from rnan_tf.restoring.tiling import Tiling
 
 
 class Runtime(ABC):
@@ -19,13 +22,14 @@ class Runtime(ABC):
         card: what it is for.
 
     Attributes:
-        batch: how many tiles it restores best at a time.
+        tiling: how images are best cut up for it: so many tiles at a time that each core has some.
     """
-
-    batch = 1
 
     def __init__(self, name: str, card: ModelCard):
         self.name, self.card = name, card
+        self.tiling = Tiling(batch=4 * count_cores())
+        if card.tile is not None:
+            self.tiling = replace(self.tiling, tile=card.tile, overlap=card.overlap or 0, fixed=True)
 
     def run(self, batch: np.ndarray, strength: float = 0.0) -> np.ndarray:
         """Restore tiles.
@@ -53,6 +57,19 @@ class Runtime(ABC):
     def at(self, strength: float) -> Callable[[np.ndarray], np.ndarray]:
         """Return the function that restores batches at one strength."""
         return partial(self.run, strength=strength)
+
+    def side_by_side(self, restore: Callable[[np.ndarray], np.ndarray], batch: np.ndarray) -> np.ndarray:
+        """Restore a batch's tiles on as many threads as there are cores: tiles share nothing, operators' threads wait.
+
+        Args:
+            restore: maps a batch of one tile to its restoration, from any thread.
+            batch: as for `run`.
+        """
+        return np.concatenate(list(self._threads.map(restore, np.split(batch, len(batch)))))
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(count_cores())
 
     @abstractmethod
     def _run(self, batch: np.ndarray, strength: float) -> np.ndarray:

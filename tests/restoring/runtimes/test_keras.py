@@ -10,7 +10,7 @@ from rnan_tf.restoring.card import ModelCard
 from rnan_tf.restoring.runtimes import open_runtime
 from rnan_tf.restoring.runtimes.keras import KerasRuntime
 from rnan_tf.tasks.task import get_task
-from tests.helpers.random_networks import random_model
+from tests.helpers.random_networks import LITE, PAPER, random_model
 
 SMALL = {"filters": 8, "num_blocks": 2}
 
@@ -62,3 +62,8 @@ def test_a_preset():
     runtime = open_runtime("demosaic")
     assert (runtime.name, runtime.card.task) == ("demosaic", "demosaic")
     assert runtime.card.details["steps"] > 0
+
+
+def test_tiles_at_full_resolution_are_smaller():
+    tiles = [KerasRuntime(random_model("denoise", **network)).tiling.tile for network in (LITE, PAPER)]
+    assert tiles == [96, 64]

@@ -37,16 +37,6 @@ def test_the_card_and_the_operators_are_read_without_an_interpreter(exports, ope
     assert count_operators(content) == opened["tflite"][1].operators()
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_tiles_side_by_side_are_what_they_are_alone(exports, threads):
-    card, content = LiteRtRuntime.open(exports["tflite"][1]).card, exports["tflite"][1].read_bytes()
-    runtime = LiteRtRuntime("m", card, content, threads)
-    assert runtime.batch == threads
-    batch = np.random.default_rng(0).random((5, TILE, TILE, 3), np.float32)
-    alone = [LiteRtRuntime("m", card, content, 1).run(tile[None], 25)[0] for tile in batch]
-    np.testing.assert_array_equal(runtime.run(batch, 25), alone)
-
-
 def test_the_terminal_stays_quiet(exports, capfd):
     LiteRtRuntime.open(exports["tflite"][1])
     assert capfd.readouterr() == ("", "")

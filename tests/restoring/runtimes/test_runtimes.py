@@ -95,12 +95,22 @@ def test_operators(opened):
 
 
 @kinds
+@pytest.mark.parametrize("cores", [1, 2, 3])
+def test_tiles_side_by_side_are_what_they_are_alone(exports, kind, cores, monkeypatch):
+    monkeypatch.setattr("rnan_tf.restoring.runtimes.runtime.count_cores", lambda: cores)
+    runtime, batch = open_runtime(exports[kind][1]), batch_of(5, TILE, TILE, 3)
+    assert runtime.tiling.batch == 4 * cores
+    alone = [runtime.run(tile[None], 25)[0] for tile in batch]
+    np.testing.assert_array_equal(runtime.run(batch, 25), alone)
+
+
+@kinds
 def test_a_whole_photograph(opened, kind):
     model, runtime = opened[kind]
     pixels, options = pixels_of(29, 43, 3), {} if kind == "onnx" else {"sigma": 25}
     tiling = Restorer(runtime).tiling()
-    fixed = Tiling(TILE, OVERLAP, fixed=True, batch=count_cores())
-    assert tiling == (fixed if kind == "tflite" else Tiling())
+    fixed = Tiling(TILE, OVERLAP, fixed=True, batch=4 * count_cores())
+    assert tiling == (fixed if kind == "tflite" else Tiling(batch=4 * count_cores()))
     # A SavedModel has tiles of its own inside.
     inside = Tiling(TILE, OVERLAP) if kind == "saved_model" else tiling
     expected = restore(model.at(25), pixels, runtime.card.scale, inside).astype(int)
@@ -134,7 +144,7 @@ def test_a_margin_leaves_room_for_added_rows(opened):
         return runtime.run(batch)
 
     restorer = Restorer(runtime)
-    fixed = Tiling(TILE, OVERLAP, fixed=True, batch=count_cores())
+    fixed = Tiling(TILE, OVERLAP, fixed=True, batch=4 * count_cores())
     assert restorer.tiling(margin=True) == fixed  # no mosaic: no row is added
     restorer.task = type(restorer.task)("demosaic", "mosaic", mosaic=True)
     tiling = restorer.tiling(margin=True)
