@@ -35,7 +35,9 @@ def run(path, *args):
     return cli_export.main([*args, "--model", str(path)])
 
 
-@pytest.mark.parametrize("kind, tile", [*((kind, None) for kind in KINDS), ("denoise", 20), ("jpeg", 20), ("sr-x3", 20)])
+@pytest.mark.parametrize(
+    "kind, tile", [*((kind, None) for kind in KINDS), ("denoise", 20), ("jpeg", 20), ("sr-x3", 20)]
+)
 def test_every_kind_of_network(kind, tile, tmp_path):
     model = random_model(kind, **KINDS[kind])
     proto = export_onnx.convert(model, replace(card_of(model, kind), tile=tile))
