@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 import zipfile
 
 import numpy as np
@@ -227,6 +228,16 @@ def test_the_history_of_a_run_that_starts_from_a_preset(make_run, shelf):
         *entry["commands"],
         "python training/train.py --task demosaic --init 'runs/a run' --run-dir runs/second",
     ]
+    assert hours == 3.5
+
+
+def test_the_history_of_a_run_that_starts_from_a_presets_file(make_run, shelf, tmp_path):
+    copy = shutil.copy(shelf / "sr-x2.keras", tmp_path / "copy.keras")
+    entry = json.loads((shelf / "manifest.json").read_text())["sr-x2"]
+    entry |= {"run": "first", "commands": ["train --run-dir runs/first"], "hours": 2.5}
+    (shelf / "manifest.json").write_text(json.dumps({"sr-x2": entry}))
+    commands, hours = bundle.history(make_run("second", init=str(copy)))
+    assert commands[0] == entry["commands"][0] and "--init runs/first" in commands[1]
     assert hours == 3.5
 
 

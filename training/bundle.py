@@ -174,8 +174,8 @@ def history(run_dir: Path) -> tuple[list[str], float]:
     """
     config = read_config(run_dir / "config.json")
     commands, hours_before, start = [], 0.0, ""
-    if config.init and not Path(config.init).exists() and config.init in bundled.read_manifest():
-        entry = bundled.read_manifest()[config.init]
+    if preset := _preset_that_is(config.init):
+        entry = bundled.read_manifest()[preset]
         commands, hours_before, start = entry["commands"], entry["hours"], entry["run"]
     elif config.init:
         folder = Path(config.init)
@@ -183,6 +183,15 @@ def history(run_dir: Path) -> tuple[list[str], float]:
         commands, hours_before = history(folder)
         start = folder.name
     return [*commands, as_command(run_dir, config, start)], hours_before + hours(run_dir)
+
+
+def _preset_that_is(init: str | None) -> str | None:
+    """Return the preset that a run began with: by its name, or by its file, whatever the folder."""
+    path = Path(init or "")
+    if not path.is_file():
+        return init if init in bundled.read_manifest() and not path.exists() else None
+    content = hashlib.sha256(path.read_bytes()).hexdigest()
+    return next((name for name, entry in bundled.read_manifest().items() if entry["sha256"] == content), None)
 
 
 def as_command(run_dir: Path, config: TrainConfig, start: str) -> str:

@@ -15,11 +15,15 @@ from rnan_tf.network.model import RNAN
 from rnan_tf.photos.encoding import encode
 from rnan_tf.restoring.evaluation import Evaluated, Sample, evaluate, mean_scores
 from rnan_tf.restoring.runtimes.keras import KerasRuntime
+from rnan_tf.restoring.tiling import Tiling
 from rnan_tf.tasks.task import Task
 from rnan_tf.training.checkpoints import Progress, save_checkpoint
 from rnan_tf.training.compilation import average_weights
 from rnan_tf.training.report import panel, write_curves
 from rnan_tf.training.strategy import everyones
+
+# Of version 0.1, whatever restoring takes today: the scores of a run, and what it keeps as its best, are compared.
+_VALIDATION_TILING = Tiling(128, 16)
 
 
 class Validation(keras.callbacks.Callback):
@@ -74,7 +78,8 @@ class Validation(keras.callbacks.Callback):
         logs["dropped"] = self.progress.dropped
         if not between:
             self.runtime.model.set_weights(average_weights(self.model))
-            first, *others = evaluate(self.images, self.task, self.strength, self.runtime.at(self.strength))
+            predict = self.runtime.at(self.strength)
+            first, *others = evaluate(self.images, self.task, self.strength, predict, _VALIDATION_TILING)
             logs["val_psnr"] = mean_scores(image.scores for image in (first, *others))["psnr"]
             self._record(step, logs, first)
         # While steps are being dropped or diverge, the checkpoint to go back to is one from before.
