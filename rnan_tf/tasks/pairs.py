@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -105,7 +105,7 @@ def stack(degraded: np.ndarray, clean: np.ndarray) -> np.ndarray:
     return np.concatenate([cells, degraded], axis=2)
 
 
-def read_pairs(pairs: Sequence[Pair], task: Task) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def read_pairs(pairs: Iterable[Pair], task: Task) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Read pairs one after the other, naming and skipping what cannot be used.
 
     Args:
@@ -118,13 +118,16 @@ def read_pairs(pairs: Sequence[Pair], task: Task) -> Iterator[tuple[str, np.ndar
     Raises:
         InputError: none could be used.
     """
-    count = 0
+    unusable: list[Pair] = []
+    usable = False
     for pair in pairs:
         if images := _try_read(pair, task, 1):
-            count += 1
+            usable = True
             yield pair.clean.name, images[1], images[0]
-    if not count:
-        raise InputError(no_usable_pair(pairs, 1))
+        else:
+            unusable.append(pair)
+    if not usable:
+        raise InputError(no_usable_pair(unusable, 1))
 
 
 def try_read_stack(pair: Pair, task: Task, min_size: int) -> np.ndarray | None:

@@ -96,6 +96,15 @@ class TestEvaluate:
         assert first.pop("name") == "a.tif" and first == pytest.approx(score(noisy, RGB, Scoring()))
         assert second == {"name": "b.tif", "psnr": None, "ssim": 1.0}
 
+    def test_pairs_none_of_which_fit(self, rnan_tf):
+        save("small/a.png")
+        save("large/a.png")
+        code, _, err = rnan_tf("evaluate --task sr-x3 --pairs small large")
+        assert code == 2 and err[0].startswith(
+            "skipped: large/a.png: has 36x30 pixels, but must be 3 times as large as"
+        )
+        assert err[1].startswith("error: small and large: none of 1 pairs can be used")
+
     def test_a_network_is_told_each_pairs_own_noise(self, rnan_tf, monkeypatch):
         told = []
         monkeypatch.setattr(KerasRuntime, "run", lambda self, batch, strength: told.append(strength) or batch)
