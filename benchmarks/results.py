@@ -61,6 +61,8 @@ PUBLISHED = {
         30: ("33.38", "DnCNN 32.91, ARCNN 32.52"),
         40: ("34.27", "DnCNN 33.77, ARCNN 33.34"),
     },
+    ("jpeg-color", "Kodak24"): {10: ("", ""), 40: ("", "")},
+    ("jpeg-color", "CBSD68"): {10: ("", "")},
     ("sr-x2", "Set5"): {0: ("38.17", "EDSR 38.11")},
     ("sr-x2", "Set14"): {0: ("33.87", "EDSR 33.92")},
     ("sr-x3", "Set5"): {0: ("", "")},
@@ -120,7 +122,8 @@ def measure(task_name: str, test_set: str, strength: int, use_ensemble: bool, da
     files = tqdm(list_images([data / test_set]), desc=name, unit="image", leave=False)
     images = ((file.name, read_clean(file, task)) for file in files)
     scores, inputs = [], []
-    for image in evaluate(images, task, strength, restorer.predictor(strength, use_ensemble)):
+    tiling = restorer.tiling(margin=use_ensemble)
+    for image in evaluate(images, task, strength, restorer.predictor(strength, use_ensemble), tiling):
         scores.append(image.scores)
         inputs.append(score(task.baseline(image.degraded), image.clean, task.scoring))
     result = {

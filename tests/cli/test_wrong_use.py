@@ -91,7 +91,6 @@ class TestWrongUse:
             ("evaluate --task jpeg-color --quality 10.5 --data sub", ["'10.5'", "whole number"]),
             ("evaluate --task jpeg-color --subsampling 4:1:1 --data sub", ["'4:1:1'", "4:2:0"]),
             ("evaluate --task jpeg --subsampling 4:2:0 --data sub", ["task jpeg", "leave --subsampling out"]),
-            ("restore a.png -o out --task jpeg-color", ["no network for jpeg-color comes", "give --model"]),
             ("evaluate --task denoise --sigma 30 --data missing", ["missing: no such file or folder"]),
             ("evaluate --task denoise --sigma 30 --data empty", ["empty: no image found"]),
             ("evaluate --task denoise --sigma 30 --data text.png", ["text.png: is not a PNG"]),
