@@ -14,6 +14,7 @@ from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, command
 from rnan_tf.files import make_folder, write_atomically
 from rnan_tf.photos.finding import list_images
+from rnan_tf.photos.photo import as_photo
 from rnan_tf.restoring.evaluation import evaluate, mean_scores
 from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.restoring.tiling import asked_tiling
@@ -105,7 +106,7 @@ def _degraded(task, args, asked):
 
 
 def _told_by_estimate(restorer, self_ensemble):
-    return lambda degraded: restorer.predictor(restorer.strength_for(degraded), self_ensemble)
+    return lambda degraded: restorer.predictor(restorer.find_strength(as_photo(degraded))[0], self_ensemble)
 
 
 def _print(rows, mean):
