@@ -9,7 +9,8 @@ OUTPUT ?= artifacts
 # What artifacts are verified on; the default is scikit-image's cat.
 DATA ?= $$($(BIN)/python -c "import skimage.data as d, os; print(os.path.dirname(d.__file__))")/chelsea.png
 
-.PHONY: train test test-all export results lint clean
+# `make fuzz` reads damaged files for an hour a target; `make soak` kills trainings and restorations KILLS times.
+.PHONY: train test test-all fuzz soak export results lint clean
 
 train: $(VENV)/.installed-train
 	$(BIN)/python training/train.py --task demosaic --steps 750 --batch-size 8 --learning-rate 2e-3 --validate-every 250 --run-dir runs/demo
@@ -19,6 +20,12 @@ test: $(VENV)/.installed-dev
 
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+fuzz: $(VENV)/.installed-dev
+	FUZZ_SECONDS=$(or $(SECONDS),3600) $(BIN)/python -m pytest -q -s tests/fuzz
+
+soak: $(VENV)/.installed-dev
+	$(BIN)/python tests/soak.py --kills $(or $(KILLS),200)
 
 export: $(VENV)/.installed-export
 	$(BIN)/python export/export_saved_model.py --model $(MODEL) --output $(OUTPUT)/saved_model

@@ -25,12 +25,15 @@ import_tensorflow()
 
 import keras
 
+from rnan_tf.cli.options import PRIVATE_NETWORK
 from rnan_tf.cli.train import parse_arguments
+from rnan_tf.training.open_ports import check_ports_are_private
 from rnan_tf.training.run import Run
 from rnan_tf.training.strategy import is_chief, make_strategy
 
 WARM_UP = 5
 DEADLINE = 1200
+PRIVATE = ["--i-know-this-network-is-private"]
 
 
 class StepTimes(keras.callbacks.Callback):
@@ -65,7 +68,7 @@ def run_workers(count: int, arguments: list[str]) -> float:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         cluster = {"worker": [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]}
         stack.close()
-        command = [sys.executable, __file__, "--measure", *arguments, "--run-dir", f"{folder}/run"]
+        command = [sys.executable, __file__, "--measure", *arguments, *PRIVATE, "--run-dir", f"{folder}/run"]
         processes = []
         try:
             for i in range(count):
@@ -83,7 +86,7 @@ def run_workers(count: int, arguments: list[str]) -> float:
 @contextlib.contextmanager
 def data_service(workers: int):
     """Start a data service and yield its address."""
-    command = [sys.executable, ROOT / "training" / "data_workers.py", "--workers", str(workers)]
+    command = [sys.executable, ROOT / "training" / "data_workers.py", "--workers", str(workers), *PRIVATE]
     service = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield service.stdout.readline().split()[-1]
@@ -94,12 +97,14 @@ def data_service(workers: int):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(*PRIVATE, action="store_true", help=PRIVATE_NETWORK)
     parser.add_argument("--task", default="denoise")
     parser.add_argument("--model", default="rnan_lite")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--patch-size", type=int, default=48)
     parser.add_argument("--steps", type=int, default=30)
     args = parser.parse_args()
+    check_ports_are_private(args.__dict__.pop("i_know_this_network_is_private"))
     asked = {**vars(args), "steps": args.steps + WARM_UP}
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in asked.items()]
     print(f"{args.task}, {args.model}, {args.batch_size} patches of {args.patch_size}x{args.patch_size} a step")

@@ -5,12 +5,15 @@ import os
 import re
 import secrets
 import shutil
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from rnan_tf.errors import JobError
+from rnan_tf.errors import InputError, JobError
 
 _PREFIX = ".rnan-tf-"  # of temporary names
+# Weights hardly shrink when they are compressed; text does, but there is little of it.
+_INFLATION, _SMALL = 10, 2**20
 
 
 @contextlib.contextmanager
@@ -74,6 +77,21 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def check_inflation(archive: zipfile.ZipFile) -> None:
+    """Check before a zip file is read that it does not become far more than it is.
+
+    Args:
+        archive: the file, of weights.
+
+    Raises:
+        InputError: it does.
+    """
+    members = archive.infolist()
+    inflated, stored = (sum(getattr(m, size) for m in members) for size in ("file_size", "compress_size"))
+    if inflated > _INFLATION * stored + _SMALL:
+        raise InputError(f"{stored:,} bytes that would inflate to {inflated:,}, which weights do not")
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:

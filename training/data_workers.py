@@ -2,6 +2,7 @@
 
 It starts a dispatcher of TensorFlow's data service and workers, each a process of its own; Ctrl-C or SIGTERM ends them.
 On further machines, or to replace workers, `--join grpc://host:port` starts workers for a dispatcher that runs already.
+All of them listen on all interfaces of the machine, and whoever reaches their ports runs graphs with your rights.
 """
 
 import argparse
@@ -15,13 +16,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from rnan_tf.cli.options import PRIVATE_NETWORK
 from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, JobError, command
 from rnan_tf.quiet import import_tensorflow
-
-tf = import_tensorflow()
-
-from rnan_tf.training.data_service import check_address
+from rnan_tf.training.open_ports import check_ports_are_private
 
 # After so long a silence trainers stop asking a worker; the others do its work meanwhile.
 WORKER_TIMEOUT_MS = 20_000
@@ -38,6 +37,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (%(default)s)")
     parser.add_argument("--host", default="localhost", help="this machine's name to the others (%(default)s)")
     parser.add_argument("--join", metavar="ADDRESS", help="grpc://host:port of a dispatcher that runs already")
+    parser.add_argument("--i-know-this-network-is-private", action="store_true", help=PRIVATE_NETWORK)
     arguments = parser.parse_args(argv)
     if arguments.workers < 1 or not 0 <= arguments.port < 65536:
         raise InputError("--workers must be at least 1, and --port from 0 to 65535")
@@ -48,7 +48,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Start the processes, print where they are, and wait for a signal to end them."""
     arguments = parse_arguments(argv)
+    check_ports_are_private(arguments.i_know_this_network_is_private)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    import_tensorflow()
+    from rnan_tf.training.data_service import check_address
+
     if arguments.join:
         check_address(arguments.join)
         address = arguments.join
@@ -56,10 +60,16 @@ def main(argv: list[str] | None = None) -> int:
         dispatcher = start_dispatcher(arguments.port)
         address = f"grpc://{arguments.host}:{dispatcher.target.rpartition(':')[2]}"
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=work, args=(address, arguments.host)) for _ in range(arguments.workers)]
+    workers = [
+        context.Process(target=work, args=(address, arguments.host, os.getpid())) for _ in range(arguments.workers)
+    ]
     try:
+        # What is ignored at a start is ignored from the first instruction: a terminal's Ctrl-C reaches all, and who
+        # started them ends them.
+        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
         for worker in workers:
             worker.start()
+        signal.signal(signal.SIGINT, interrupt)
         print(f"train with --data-service {address}", flush=True)
         print(f"workers: {' '.join(str(worker.pid) for worker in workers)}", flush=True)
         watch(workers, address)
@@ -78,6 +88,7 @@ def start_dispatcher(port: int):
     Raises:
         JobError: the port is taken.
     """
+    tf = import_tensorflow()
     service = tf.data.experimental.service
     try:
         return service.DispatchServer(service.DispatcherConfig(port=port, worker_timeout_ms=WORKER_TIMEOUT_MS))
@@ -85,11 +96,9 @@ def start_dispatcher(port: int):
         raise JobError(f"--port {port}: the dispatcher cannot listen there ({error.message}); name another") from error
 
 
-def work(address: str, host: str) -> None:
-    """Be a worker until the process that started it is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all; who started us ends us
-    starter = os.getppid()
-    service = tf.data.experimental.service
+def work(address: str, host: str, starter: int) -> None:
+    """Be a worker until the process that started it, whose number is `starter`, is gone."""
+    service = import_tensorflow().data.experimental.service
     config = service.WorkerConfig(address.removeprefix("grpc://"), worker_address=f"{host}:%port%")
     server = service.WorkerServer(config)  # until it is garbage
     while os.getppid() == starter:

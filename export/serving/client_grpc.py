@@ -22,8 +22,13 @@ from rnan_tf.quiet import import_tensorflow
 SIGNATURE = "serve_bytes"
 ATTEMPTS = 5
 FIRST_WAIT = 0.5  # seconds; doubled after each attempt
-# gRPC's own limit is 4 MB a message.
-OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+# gRPC's own limit is 4 MB a message, and after some failures it tries to connect only every two minutes.
+OPTIONS = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+]
 
 
 class Client:
@@ -49,7 +54,7 @@ class Client:
             raise InputError("the gRPC client needs the packages of: pip install 'rnan-tf[serving]'") from error
         self._tf, self._grpc = tf, grpc
         self._metadata, self._predict = get_model_metadata_pb2, predict_pb2
-        self.server, self.name, self.timeout = server, name, timeout
+        self.server, self.name, self.timeout, self._answered = server, name, timeout, False
         if tls:
             self._channel = grpc.secure_channel(server, grpc.ssl_channel_credentials(ca), OPTIONS)
         else:
@@ -96,12 +101,17 @@ class Client:
         return self._tf.make_ndarray(response.outputs["image_bytes"])[0]
 
     def _call(self, method, request):
-        """Call the server, again with growing pauses as long as it is starting or has a full queue."""
+        """Call the server, again with growing pauses as long as it is starting or has a full queue.
+
+        One that has answered before is waited for until the time is over: it may come back.
+        """
         codes = self._grpc.StatusCode
         deadline = time.monotonic() + self.timeout
         for attempt in range(ATTEMPTS):
             try:
-                return method(request, timeout=max(deadline - time.monotonic(), 0))
+                response = method(request, timeout=max(deadline - time.monotonic(), 0), wait_for_ready=self._answered)
+                self._answered = True
+                return response
             except self._grpc.RpcError as error:
                 code, message = error.code(), f"{self.server}: {error.code().name}: {readable(error.details())}"
             pause = FIRST_WAIT * 2**attempt

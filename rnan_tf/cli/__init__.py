@@ -45,6 +45,7 @@ def build_parser() -> Parser:
     return parser
 
 
+@command
 def run_command(module: str, argv: list[str] | None = None) -> int:
     """Run a command.
 

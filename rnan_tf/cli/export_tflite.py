@@ -31,6 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     check_folder(folder)
     files = list_images([args.calibration]) if args.calibration else sample_photographs()
     runtime = KerasRuntime.open(args.model, args.task)
+    variants = exporting.check_variants(runtime.model, args.variants)
     tiling = asked_tiling(args.tile, args.overlap, runtime.tiling)
     card = replace(runtime.card, tile=tiling.tile, overlap=tiling.overlap)
     task = get_task(card.task)
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     make_folder(folder)
     converted = exporting.convert(runtime.model, tiling.tile)
     network = exporting.add_card(converted, card)
-    recipes, tried = exporting.choose_recipes(args.variants, network, patches)
+    recipes, tried = exporting.choose_recipes(variants, network, patches)
     written = {}
     for variant, recipe in recipes.items():
         written[variant] = folder / f"{task.name}-{variant}.tflite"
@@ -60,7 +61,7 @@ def _build_parser():
     parser.add_argument("--output", required=True, metavar="DIR", help="folder for the files")
     add_task(parser, "what the model was trained for, if it does not say")
     parser.add_argument(
-        "--variants", nargs="+", choices=exporting.VARIANTS, default=list(exporting.VARIANTS), help="default: all"
+        "--variants", nargs="+", choices=exporting.VARIANTS, help="default: all that the network can be"
     )
     parser.add_argument("--calibration", metavar="DIR", help="clean photographs (scikit-image's)")
     parser.add_argument(

@@ -10,7 +10,7 @@ from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, command, first_line
 from rnan_tf.restoring.card import CARD_FILE, ModelCard, read_card
 from rnan_tf.restoring.runtimes import saved_model_folder
-from rnan_tf.weights import find_model, read_manifest
+from rnan_tf.weights import find_model, read_config, read_manifest
 
 # What a .keras file says of its network, the first three also to the card.
 _NETWORK = ("scale", "channels", "conditional", "filters", "num_blocks", "normalize_over")
@@ -67,7 +67,7 @@ def describe(source: str) -> dict[str, str]:
             details |= _cost(source)
     if isinstance(details.get("parameters"), int):
         lines["parameters"] = f"{details.pop('parameters'):,}"
-    if isinstance(details.get("multiply_adds"), (int, float)):
+    if isinstance(details.get("multiply_adds"), float | int) and abs(details["multiply_adds"]) < 1e15:
         lines["multiply-adds"] = f"{details.pop('multiply_adds') / 1e6:.3g} million a pixel (tile of 96x96)"
     if fast := read_manifest().get(source, {}).get("fast"):
         losses = ", ".join(f"{loss:.3f} dB on {test_set}" for test_set, loss in fast["loss"].items())
@@ -107,8 +107,7 @@ def _read(source: str) -> tuple[Any, dict[str, Any] | None]:
         return OnnxRuntime.open(path).card.to_dict(), None
     path = find_model(source)
     try:
-        with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))["config"]
+        config = read_config(path)["config"]
         network = {name: config[name] for name in _NETWORK}
         return {**config["metadata"], **{name: network[name] for name in _NETWORK[:3]}}, network
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:

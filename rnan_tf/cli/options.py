@@ -9,6 +9,11 @@ from rnan_tf.tasks.task import STRENGTHS, TASKS, Task
 OLD_TASK = "task sr is sr-x2, sr-x3 or sr-x4 now"
 OLD_LEVEL = "--level is now --sigma for noise and --quality for JPEG; the scale is part of the task's name, as in sr-x2"
 
+PRIVATE_NETWORK = (
+    "you trust everyone who can reach this machine: TensorFlow listens on all its interfaces, and whoever reaches the "
+    "ports runs graphs with your rights"
+)
+
 
 class _Renamed(argparse.Action):
     """An option of version 0.1, which says what replaces it."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from rnan_tf.cli.options import add_old_level, add_task
+from rnan_tf.cli.options import PRIVATE_NETWORK, add_old_level, add_task
 from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import command
 from rnan_tf.extras import check_extra
@@ -107,6 +107,7 @@ def parse_arguments(argv: list[str] | None) -> Asked:
     where.add_argument(
         "--data-service", metavar="ADDRESS", help="degrade on training/data_workers.py's machines: grpc://host:port"
     )
+    where.add_argument("--i-know-this-network-is-private", action="store_true", help=PRIVATE_NETWORK)
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(parser.parse_args(argv)).items()}
     run_dir, recipe, data_changed = (given.pop(name) for name in ("run_dir", "recipe", "data_changed"))
     placement = Placement(*(given.pop(field.name) for field in dataclasses.fields(Placement)))

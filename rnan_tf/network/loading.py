@@ -1,6 +1,5 @@
 """Load a model by what the user calls it, a `.keras` file, a run folder or a preset, and save one."""
 
-import json
 import warnings
 import zipfile
 from pathlib import Path
@@ -9,8 +8,11 @@ import keras
 
 from rnan_tf.errors import InputError, first_line
 from rnan_tf.files import replacing
-from rnan_tf.network.model import RNAN
-from rnan_tf.weights import find_model
+from rnan_tf.network.model import RNAN, least_parameters
+from rnan_tf.weights import find_model, read_config
+
+# What a network's size depends on, with RNAN's defaults.
+_SIZES = {"filters": 64, "num_blocks": 10, "space_to_depth": 1}
 
 
 def load_model(source: str | Path) -> RNAN:
@@ -28,7 +30,7 @@ def load_model(source: str | Path) -> RNAN:
     """
     path = find_model(source)
     try:
-        class_name = _class_name(path)
+        class_name = _check_size(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of weights that are missing Keras warns first, and then raises
             model = keras.saving.load_model(path, compile=False, safe_mode=True) if class_name == "RNAN" else None
@@ -47,10 +49,21 @@ def load_model(source: str | Path) -> RNAN:
     return model.rebuild(input_size=None, dtype="float32")
 
 
-def _class_name(path: Path) -> str:
-    # Looked up first, so that of other models' layers nothing is built.
+def _check_size(path: Path) -> str:
+    """Return the class that a file names, once its weights are enough for the network that it describes."""
+    described = read_config(path)
+    class_name, config = str(described.get("class_name")), described["config"]
+    if class_name != "RNAN":  # of other models nothing is built
+        return class_name
+    sizes = [config.get(name, default) for name, default in _SIZES.items()]
+    if not all(isinstance(size, int) for size in sizes):
+        raise InputError(f"its {', '.join(_SIZES)} must be whole numbers; they are {sizes}")
+    needed = least_parameters(*sizes)
     with zipfile.ZipFile(path) as archive:
-        return str(json.loads(archive.read("config.json"))["class_name"])
+        held = archive.getinfo("model.weights.h5").file_size // 2  # of a weight's bytes two at least
+    if needed > held:
+        raise InputError(f"it describes {needed:,} weights or more, and holds at most {held:,}")
+    return class_name
 
 
 def save_model(model: RNAN, path: str | Path) -> None:

@@ -179,6 +179,16 @@ class RNAN(keras.Model):
         }
 
 
+def least_parameters(filters: int, num_blocks: int, space_to_depth: int = 1) -> int:
+    """Return how many weights a network has at least, which is a few percent below the truth.
+
+    Args:
+        filters: see `RNAN`, as `num_blocks` and `space_to_depth`.
+    """
+    # Of a block: 20 convolutions 3x3, a transposed one 6x6 that is worth four of them, one 1x1. Of the head: gray.
+    return 217 * num_blocks * filters**2 + 9 * space_to_depth**2 * filters
+
+
 def _check(filters: int, num_blocks: int, channels: int, scale: int, space_to_depth: int) -> None:
     if filters < 2 or filters % 2:
         raise ValueError(f"Argument `filters` must be even and at least 2. Received: {filters}")

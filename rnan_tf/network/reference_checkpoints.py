@@ -1,13 +1,15 @@
 """Weights of the authors' PyTorch code -> `RNAN`."""
 
 import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from rnan_tf.errors import InputError
-from rnan_tf.network.model import DIV2K_MEAN, RNAN
+from rnan_tf.files import check_inflation
+from rnan_tf.network.model import DIV2K_MEAN, RNAN, least_parameters
 
 # The reference keeps its fixed mean shift among the weights of its super-resolution networks.
 _MEAN_SHIFT = ("sub_mean.weight", "sub_mean.bias", "add_mean.weight", "add_mean.bias")
@@ -31,8 +33,12 @@ def from_reference(state_dict: Mapping[str, np.ndarray]) -> RNAN:
     Reference: github.com/yulunzhang/RNAN, model/rnan.py of its two code folders.
     """
     tensors = {name: np.asarray(value, dtype="float32") for name, value in state_dict.items()}
+    config = _infer_config(tensors)
+    held, needed = sum(t.size for t in tensors.values()), least_parameters(config["filters"], config["num_blocks"])
+    if held < needed:  # before they are allocated
+        raise InputError(f"not a checkpoint of RNAN's reference code: {held:,} weights of {needed:,} or more are there")
     try:
-        model = RNAN(**_infer_config(tensors))
+        model = RNAN(**config)
     except ValueError as error:
         raise InputError(str(error)) from error
     expected = dict(_reference_names(model))
@@ -75,9 +81,12 @@ def load_reference(path: str | Path) -> RNAN:
 
 def _read_npz(path):
     try:
+        _check_zip(path)
         with np.load(path, allow_pickle=False) as file:
             prefixed = [n for n in file.files if n.startswith("state_dict/")]
             return {n.removeprefix("state_dict/"): file[n] for n in prefixed or file.files}
+    except InputError:
+        raise
     except Exception as error:  # np.load raises whatever its zip reader meets, or returns an array that is no archive
         raise InputError(f"not a readable .npz file ({error})") from error
 
@@ -88,7 +97,10 @@ def _read_torch(path):
     except ImportError as error:
         raise InputError("reading a PyTorch file needs PyTorch: pip install 'rnan-tf[torch]'") from error
     try:
+        _check_zip(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except Exception as error:  # torch.load raises whatever its unpickler or zip reader meets
         reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
         raise InputError(f"not a PyTorch state_dict that loads with weights_only=True ({reason})") from error
@@ -97,7 +109,16 @@ def _read_torch(path):
         isinstance(n, str) and isinstance(v, torch.Tensor) for n, v in content.items()
     ):
         raise InputError("not a PyTorch state_dict: a mapping of names to tensors is expected")
+    # A view that repeats its elements is as large as it likes.
+    if sum(v.numel() for v in content.values()) > path.stat().st_size:
+        raise InputError("tensors that are larger than their file")
     return {n.removeprefix("module."): v.detach().float().numpy() for n, v in content.items()}
+
+
+def _check_zip(path):
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            check_inflation(archive)
 
 
 def _infer_config(tensors):

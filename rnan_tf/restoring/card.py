@@ -91,8 +91,9 @@ class ModelCard:
             raise InputError("does not say whether it is told the strength; export it again")
         if not isinstance(data.get("details", {}), dict):
             raise InputError(f"its details {data['details']!r} have no names; export it again")
-        for name in ("tile", "overlap"):
-            if not isinstance(data.get(name), int | None):
+        for name, least in (("tile", 1), ("overlap", 0)):
+            value = data.get(name)
+            if value is not None and (not isinstance(value, int) or value < least):
                 raise InputError(f"its {name} {data[name]!r} is not a number of pixels; export it again")
         known = {name: data[name] for name in ("tile", "overlap", "details") if name in data}
         return cls.of_task(found, _read_strengths(data.get("strengths"), found), data["conditional"], **known)

@@ -28,7 +28,7 @@ def check_address(address: str) -> None:
         raise InputError(f"{address}: a data service's address must look like grpc://host:port")
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:  # the last of names such as a..b
         raise InputError(
             f"{address}: no data service answers there ({error}); start training/data_workers.py first"
         ) from error

@@ -34,7 +34,8 @@ def build_model(config: TrainConfig, spec: PatchSpec, constants: dict[str, Any] 
         The model, not compiled.
 
     Raises:
-        InputError: `config.init` is not a model of this size, or `config.network` has what a network has not.
+        InputError: `config.init` is not a model of this size or overflows in float16, or `config.network` has what a
+            network has not.
     """
     task, dtype = spec.task, {"bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}.get(config.precision)
     details = {
@@ -61,11 +62,16 @@ def build_model(config: TrainConfig, spec: PatchSpec, constants: dict[str, Any] 
     if (config.patch_size // model.space_to_depth) ** 2 <= WHOLE_MAP:
         model = model.rebuild(chunk_size=WHOLE_MAP)
     if constants:
-        return model if constants == constants_of(model) else model.rebuild(**constants)
-    if config.init:
+        model = model if constants == constants_of(model) else model.rebuild(**constants)
+    elif config.init:
         start = load_model(config.init)
         model = model.rebuild(**constants_of(start))  # those of a converted network belong to its weights
         take_weights(model, start, config.init)
+    if config.precision == "float16" and model.normalize_over == "queries":
+        raise InputError(
+            f"`precision` float16 overflows in {config.init or 'a network'} that normalises over the queries, whose "
+            "attention adds up as many values as an image has pixels; give bfloat16"
+        )
     return model
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from rnan_tf.errors import InputError, JobError, first_line
 from rnan_tf.training.keras_fixes import fix_fit_of_several_workers
+from rnan_tf.training.open_ports import check_ports_are_private
 
 STRATEGIES = ("auto", "one", "mirrored", "multi-worker")
 # What the operations of a cluster raise when one of its workers has ended, cannot be reached or was started anew.
@@ -32,11 +33,13 @@ class Placement:
         strategy: one of `STRATEGIES`; auto takes the cluster that TF_CONFIG names, else all GPUs, else one device.
         devices: such as ("GPU:0", "GPU:1"), for one and mirrored; None for the GPUs that are visible.
         data_service: "grpc://host:port" of the processes that degrade the patches; None to degrade them here.
+        i_know_this_network_is_private: whether a cluster may open ports that other machines can reach.
     """
 
     strategy: str = "auto"
     devices: tuple[str, ...] | None = None
     data_service: str | None = None
+    i_know_this_network_is_private: bool = False
 
 
 def make_strategy(placement: Placement, batch_size: int) -> tf.distribute.Strategy:
@@ -52,7 +55,8 @@ def make_strategy(placement: Placement, batch_size: int) -> tf.distribute.Strate
         The strategy; the default one for a single device.
 
     Raises:
-        InputError: TF_CONFIG or the devices do not fit, or the replicas cannot share the batch equally.
+        InputError: TF_CONFIG or the devices do not fit, the replicas cannot share the batch equally, or strangers could
+            reach the cluster's ports.
         JobError: the cluster does not come about.
     """
     workers = _workers() if placement.strategy in ("auto", "multi-worker") else 0
@@ -64,6 +68,7 @@ def make_strategy(placement: Placement, batch_size: int) -> tf.distribute.Strate
     if workers > 1:
         if placement.devices:
             raise InputError("`devices`: each worker of a cluster takes all GPUs it sees; set CUDA_VISIBLE_DEVICES")
+        check_ports_are_private(placement.i_know_this_network_is_private)
         strategy = _join_cluster(workers)
     else:
         strategy = _local_strategy(placement)
@@ -163,8 +168,10 @@ def _workers():
             return 0
         if not set(jobs) <= {"chief", "worker"}:
             raise ValueError(f"it has {', '.join(jobs)}; only chief and worker can train")
+        if not all(isinstance(job, list) and job for job in jobs.values()):
+            raise ValueError("each job must be a list of addresses")
         here = jobs[task["type"]][int(task["index"])]
-        if int(task["index"]) < 0 or not all(isinstance(address, str) for job in jobs.values() for address in job):
+        if int(task["index"]) < 0 or not all(_is_address(address) for job in jobs.values() for address in job):
             raise ValueError(f"addresses must be texts such as host:port, as {here!r} should be")
         return sum(len(job) for job in jobs.values())
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
@@ -172,6 +179,11 @@ def _workers():
             f"TF_CONFIG is not a cluster's description ({type(error).__name__}: {error}); it must look like "
             '{"cluster": {"worker": ["host1:port", "host2:port"]}, "task": {"type": "worker", "index": 0}}'
         ) from error
+
+
+def _is_address(value):
+    host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    return bool(host) and port.isdecimal() and int(port) < 65536
 
 
 def _join_cluster(workers):

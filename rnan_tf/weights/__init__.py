@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 from rnan_tf.errors import InputError, JobError
-from rnan_tf.files import write_atomically
+from rnan_tf.files import check_inflation, write_atomically
 
 FOLDER = Path(__file__).parent
+_LARGEST_CONFIG = 2**20  # bytes of a network's config.json; those of this package have a thousand
 
 
 def read_manifest() -> dict[str, dict[str, Any]]:
@@ -110,3 +112,23 @@ def find_model(source: str | Path) -> Path:
     if path.suffix != ".keras":
         raise InputError(f"{source}: not a .keras file; PyTorch checkpoints go through `rnan-tf convert` first")
     return path
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return what a `.keras` file says of its network: `class_name`, `config` and more; its weights are not read.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: it would inflate to far more than it is.
+        OSError, ValueError, KeyError, zipfile.BadZipFile and what zip files raise: it is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        check_inflation(archive)
+        if archive.getinfo("config.json").file_size > _LARGEST_CONFIG:
+            raise InputError(f"its config.json has more than {_LARGEST_CONFIG:,} bytes")
+        config = json.loads(archive.read("config.json"))
+    if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
+        raise InputError("its config.json does not describe a network")
+    return config

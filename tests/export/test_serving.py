@@ -19,6 +19,7 @@ from PIL import Image
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from export.serving import client_grpc, client_rest
+from rnan_tf.errors import JobError
 from rnan_tf.export.saved_model.graph import ServingGraph
 from rnan_tf.network.model import RNAN
 from rnan_tf.photos.photo import Photo, read_photo, write_photo
@@ -328,3 +329,31 @@ def test_curl_client(service, rest_server, model, phone_photo, tmp_path):
     done = run(tmp_path / "none.png", out, url)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert not out.exists()
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_grpc_client_waits_for_a_server_that_died(service, comes_back):
+    def start(port=0):
+        server = grpc.server(futures.ThreadPoolExecutor(1), options=[("grpc.so_reuseport", 0)])
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
+        port = server.add_insecure_port(f"127.0.0.1:{port}")
+        server.start()
+        return server, port
+
+    first, port = start()
+    again = []
+    with client_grpc.Client(f"127.0.0.1:{port}", "rnan", 60 if comes_back else 3) as client:
+        client.inputs()
+        first.stop(None).wait(10)
+        client.name = "echo"
+        if not comes_back:
+            with pytest.raises(JobError, match="DEADLINE_EXCEEDED"):
+                client.restore(b"a photograph")
+            return
+        timer = threading.Timer(2, lambda: again.append(start(port)[0]))
+        timer.start()
+        try:
+            assert client.restore(b"a photograph") == b"a photograph"
+        finally:
+            timer.join()
+            again[0].stop(None).wait(10)

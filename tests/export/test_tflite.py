@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from PIL import Image
 
 from rnan_tf.cli import export_tflite as cli_export
-from rnan_tf.errors import JobError
+from rnan_tf.errors import InputError, JobError
 from rnan_tf.export.patches import cut_patches
 from rnan_tf.export.tflite import exporting as export_tflite
 from rnan_tf.export.tflite import lint as tflite_lint
@@ -283,3 +283,12 @@ class TestCommand:
         )
         assert self.run("--model", saved, "--output", tmp_path / "out") == 2
         assert capsys.readouterr().err == "error: ai_edge_quantizer not installed: pip install 'rnan-tf[tflite]'\n"
+
+
+def test_float16_of_a_network_that_normalises_over_the_queries_is_refused():
+    model = random_model(**{**LITE, "normalize_over": "queries"})
+    assert export_tflite.check_variants(model, None) == ["fp32", "dynamic", "int8"]
+    assert export_tflite.check_variants(model, ["fp32"]) == ["fp32"]
+    with pytest.raises(InputError, match="fp16 overflows"):
+        export_tflite.check_variants(model, ["fp32", "fp16"])
+    assert "fp16" in export_tflite.check_variants(random_model(**LITE), None)

@@ -12,7 +12,7 @@ import pytest
 
 from rnan_tf.errors import InputError, JobError
 from rnan_tf.network.loading import load_model, save_model
-from rnan_tf.network.model import RNAN
+from rnan_tf.network.model import RNAN, least_parameters
 from rnan_tf.restoring.card import ModelCard
 from rnan_tf.tasks.task import get_task
 
@@ -28,9 +28,9 @@ def assert_same_weights(a, b):
         np.testing.assert_array_equal(x, y)
 
 
-def rewrite_config(source, target, change):
+def rewrite_config(source, target, change, compression=zipfile.ZIP_STORED):
     """Copy a .keras file with another config.json."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", compression) as new:
         for name in old.namelist():
             data = old.read(name)
             new.writestr(name, json.dumps(change(json.loads(data))) if name == "config.json" else data)
@@ -137,6 +137,38 @@ class TestLoad:
         )
         with pytest.raises(InputError, match="not a Keras model that can be loaded"):
             load_model(path)
+
+    @pytest.mark.parametrize(
+        "change, message",
+        [
+            ({"filters": 400}, "it describes 69,443,600 weights or more, and holds at most"),
+            ({"num_blocks": 10**9}, "weights or more"),
+            ({"space_to_depth": 10**4}, "weights or more"),
+            ({"filters": "many"}, "must be whole numbers; they are \\['many', 2, 1\\]"),
+            ({"metadata": {"note": "x" * 2**20}}, "its config.json has more than 1,048,576 bytes"),
+            ({"metadata": {"note": "x" * 2**24}}, "bytes that would inflate to 17,"),
+        ],
+        ids=str,
+    )
+    def test_a_small_file_that_would_take_much_memory(self, saved, tmp_path, monkeypatch, change, message):
+        path = rewrite_config(
+            saved,
+            tmp_path / "m.keras",
+            lambda config: config | {"config": config["config"] | change},
+            zipfile.ZIP_DEFLATED,
+        )
+        monkeypatch.setattr(keras.saving, "load_model", None)  # nothing is built
+        with pytest.raises(InputError, match=rf"m\.keras: not a Keras model that can be loaded \(.*{message}"):
+            load_model(path)
+        monkeypatch.undo()
+        assert load_model(saved)
+
+    @pytest.mark.parametrize("filters, num_blocks", [(2, 2), (4, 3), (64, 10)])
+    @pytest.mark.parametrize("changes", [{"channels": 1}, {"space_to_depth": 2}, {"scale": 2}], ids=str)
+    def test_no_network_has_fewer_weights_than_the_least(self, filters, num_blocks, changes):
+        count = RNAN(filters=filters, num_blocks=num_blocks, **changes).count_params()
+        least = least_parameters(filters, num_blocks, changes.get("space_to_depth", 1))
+        assert 0.75 * count < least <= count
 
     def test_another_keras_model(self, tmp_path):
         keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "m.keras")

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from rnan_tf import RNAN
+from rnan_tf.network.model import least_parameters
 from rnan_tf.network.variants import VARIANTS
 from rnan_tf.weights import preset_path
 
@@ -345,3 +346,10 @@ def test_a_global_policy_spares_the_image():
 def test_rebuild_refuses_another_shape():
     with pytest.raises(ValueError, match="shape"):
         RNAN(**SMALL).rebuild(filters=16)
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_least_parameters_are_a_little_below_the_truth(variant):
+    model = RNAN(**VARIANTS[variant])
+    least = least_parameters(model.filters, model.num_blocks, model.space_to_depth)
+    assert 0.9 * model.count_params() < least <= model.count_params()

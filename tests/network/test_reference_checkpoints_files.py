@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rnan_tf.errors import InputError
+from rnan_tf.network import reference_checkpoints
 from rnan_tf.network.reference_checkpoints import load_reference
 from tests.helpers.reference import FIXTURES, REFERENCE, model_of, state_dict
 
@@ -59,6 +60,23 @@ def test_not_an_npz(tmp_path, write):
     write(path)
     with pytest.raises(InputError, match=r"model\.npz: not a readable \.npz file"):
         load_reference(path)
+
+
+def test_a_small_file_that_would_take_much_memory(tmp_path):
+    head = np.zeros((4000, 3, 3, 3), np.float32)
+    np.savez_compressed(tmp_path / "zeros.npz", **{"head.0.weight": np.zeros((10**5, 3, 3, 3), np.float32)})
+    with pytest.raises(InputError, match=r"zeros\.npz: .* bytes that would inflate to 10,800,"):
+        load_reference(tmp_path / "zeros.npz")
+    np.savez(tmp_path / "head.npz", **{"head.0.weight": head, "tail.0.weight": np.zeros((3, 4000, 3, 3), np.float32)})
+    with pytest.raises(InputError, match=r"head\.npz: not a checkpoint of RNAN's reference code"):
+        load_reference(tmp_path / "head.npz")
+
+
+def test_a_pytorch_tensor_that_repeats_its_elements(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"head.0.weight": torch.zeros(1).expand(10**8)}, tmp_path / "model.pt")
+    with pytest.raises(InputError, match=r"model\.pt: tensors that are larger than their file"):
+        load_reference(tmp_path / "model.pt")
 
 
 def test_the_path_comes_first_in_every_message(tmp_path):
@@ -150,3 +168,11 @@ def test_without_pytorch_the_message_says_what_to_install(tmp_path, monkeypatch)
     write_text(tmp_path / "model.pt")
     with pytest.raises(InputError, match=r"needs PyTorch: pip install 'rnan-tf\[torch\]'"):
         load_reference(tmp_path / "model.pt")
+
+
+def test_a_network_that_its_weights_cannot_fill_is_not_built(tmp_path, monkeypatch):
+    head = np.random.default_rng(0).random((400, 3, 3, 3), np.float32)
+    np.savez(tmp_path / "model.npz", **{"head.0.weight": head})
+    monkeypatch.setattr(reference_checkpoints, "RNAN", lambda **_: pytest.fail("it was built"))
+    with pytest.raises(InputError, match=r"10,800 weights of 69,44\d,\d+ or more"):
+        load_reference(tmp_path / "model.npz")

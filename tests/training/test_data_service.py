@@ -4,18 +4,23 @@ import os
 import re
 import signal
 import time
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
 from rnan_tf.errors import InputError
 from rnan_tf.tasks.clean_images import read_clean
 from rnan_tf.tasks.task import TASKS
+from rnan_tf.training import open_ports
 from rnan_tf.training.data_service import check_address, store_photographs
 from rnan_tf.training.patches import PatchSpec
+from training import data_workers
 
 DEADLINE = 600
+PRIVATE = "--i-know-this-network-is-private"
 
 
 def wait_until(condition, process):
@@ -31,7 +36,7 @@ def wait_until(condition, process):
 def service(start_python, tmp_path):
     """(process, address, numbers of two worker processes)."""
     output = tmp_path / "service"
-    process = start_python(output, "training/data_workers.py", "--workers", 2)
+    process = start_python(output, "training/data_workers.py", "--workers", 2, PRIVATE)
     text = wait_until(lambda: re.search(r"--data-service (\S+)\nworkers: (\d+) (\d+)\n", output.read_text()), process)
     return process, text[1], [int(text[2]), int(text[3])]
 
@@ -78,9 +83,48 @@ def test_photographs_are_stored_as_the_tasks_clean_images_once(photographs, tmp_
 
 
 @pytest.mark.parametrize(
-    "address", ["localhost:5050", "grpc://localhost", "grpc://localhost:1", "grpc://localhost:99999"]
+    "address",
+    ["localhost:5050", "grpc://localhost", "grpc://localhost:1", "grpc://localhost:99999", "grpc://a..b:50"],
 )
 def test_an_address_without_a_service_is_named(address):
     with pytest.raises(InputError, match=address) as caught:
         check_address(address)
     assert "\n" not in str(caught.value)
+
+
+def test_ports_that_strangers_can_reach_are_opened_only_when_asked_for(monkeypatch, capsys):
+    monkeypatch.setattr(open_ports, "reachable_addresses", lambda: ["10.0.0.1", "fe80::1%eth0"])
+    assert data_workers.main(["--workers", "1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "10.0.0.1, fe80::1%eth0" in line and "run TensorFlow graphs with your rights" in line and PRIVATE in line
+    open_ports.check_ports_are_private(i_know_this_network_is_private=True)
+    monkeypatch.setattr(open_ports, "reachable_addresses", list)
+    open_ports.check_ports_are_private(i_know_this_network_is_private=False)
+
+
+def test_a_machine_is_reached_by_the_interfaces_that_are_up(monkeypatch):
+    def entry(address):
+        return SimpleNamespace(address=address)
+
+    interfaces = {
+        "lo": [entry("127.0.0.1"), entry("::1"), entry("00:00:00:00:00:00")],
+        "eth0": [entry("192.0.2.7"), entry("fe80::1%eth0"), entry("02:42:ac:11:00:02")],
+        "eth1": [entry("198.51.100.7")],
+    }
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: interfaces)
+    monkeypatch.setattr(psutil, "net_if_stats", lambda: {n: SimpleNamespace(isup=n != "eth1") for n in interfaces})
+    assert open_ports.reachable_addresses() == ["192.0.2.7", "fe80::1%eth0"]
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: {"lo": interfaces["lo"]})
+    assert open_ports.reachable_addresses() == []
+
+
+def test_tensorflow_listens_on_all_interfaces_whatever_it_is_told(service):
+    """Why the ports need a word of the user's: should TensorFlow learn to bind, `check_ports_are_private` can go."""
+    process, address, _ = service
+    listening = {
+        connection.laddr.port: connection.laddr.ip
+        for connection in psutil.Process(process.pid).net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert address.startswith("grpc://localhost:")
+    assert listening[int(address.rpartition(":")[2])] in ("::", "0.0.0.0")

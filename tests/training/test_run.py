@@ -193,6 +193,14 @@ def test_init_starts_from_another_runs_weights_and_is_not_needed_again(photograp
         assert (run.network.value_range, run.network.normalize_over) == (2.0, "queries")
 
 
+def test_float16_of_a_network_that_normalises_over_the_queries_is_refused(photographs, uninterrupted, tmp_path, capsys):
+    init = tmp_path / "init.keras"
+    save_model(load_model(uninterrupted).rebuild(normalize_over="queries"), init)
+    assert train(photographs, tmp_path / "run", "--init", str(init), "--precision", "float16") == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "--precision float16 overflows in" in line and "give bfloat16" in line
+
+
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_sixteen_bits_train_and_go_on(photographs, tmp_path, precision, capsys):
     arguments = ["--steps", "3", "--precision", precision]

@@ -16,7 +16,7 @@ import pytest
 from keras.src.backend.tensorflow import trainer
 
 from rnan_tf.errors import InputError, JobError
-from rnan_tf.training import opening, run
+from rnan_tf.training import open_ports, opening, run
 from rnan_tf.training.config import TrainConfig
 from rnan_tf.training.keras_fixes import fix_fit_of_several_workers
 from rnan_tf.training.strategy import Placement, everyones, is_chief, make_strategy
@@ -54,6 +54,7 @@ def train_cluster(train):
             train(
                 run_dir,
                 f"worker{index}{attempt}",
+                "--i-know-this-network-is-private",
                 *arguments,
                 TF_CONFIG=json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}),
             )
@@ -228,6 +229,9 @@ CLUSTER = {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}
         (Placement(), {"cluster": CLUSTER, "task": {"type": "worker", "index": 2}}, "IndexError"),
         (Placement(), {"cluster": CLUSTER, "task": {"type": "chief", "index": 0}}, "chief"),
         (Placement(), {"cluster": {"ps": ["a:1"]}, "task": {"type": "ps", "index": 0}}, "only chief and worker"),
+        (Placement(), {"cluster": {"worker": "a:1"}, "task": {"type": "worker", "index": 0}}, "a list of addresses"),
+        (Placement(), {"cluster": {"worker": ["a", "b:1"]}, "task": {"type": "worker", "index": 0}}, "'a' should be"),
+        (Placement(), {"cluster": CLUSTER, "task": {"type": "worker", "index": 0}}, "`i_know_this_network_is_private`"),
         (
             Placement(devices=("CPU:0",)),
             {"cluster": CLUSTER, "task": {"type": "worker", "index": 0}},
@@ -239,6 +243,7 @@ CLUSTER = {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}
 )
 def test_wrong_use_is_one_line(monkeypatch, placement, tf_config, message):
     monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.setattr(open_ports, "reachable_addresses", lambda: ["10.0.0.1"])
     if tf_config is not None:
         monkeypatch.setenv("TF_CONFIG", tf_config if isinstance(tf_config, str) else json.dumps(tf_config))
     with pytest.raises(InputError, match=message) as caught:

@@ -34,14 +34,15 @@ def restore_in_tiles(
             column, weight = column_and_weights
             tile = tf.gather(band, _reflected(column, width), axis=1)
             tile = tf.cast(tile, tf.float32) / 255 if tile.dtype == tf.uint8 else tile
-            weight = tf.repeat(row_weight, scale)[:, None, None] * tf.repeat(weight, scale)[:, None]
-            return tf.transpose(network(tile[None])[0] * weight, (1, 0, 2))
+            # What is beyond a thin image is not kept: of one that is 1 pixel high it would be three quarters.
+            weight = tf.repeat(row_weight[:height], scale)[:, None, None] * tf.repeat(weight[:width], scale)[:, None]
+            return tf.transpose(network(tile[None])[0, : height * scale, : width * scale] * weight, (1, 0, 2))
 
         tiles = _map(restore_tile, (columns, column_weights), channels)
-        return tf.transpose(_add_up(tiles, columns, scale), (1, 0, 2))
+        return tf.transpose(_add_up(tiles, columns[:, :width], scale), (1, 0, 2))
 
     bands = _map(restore_band, (rows, row_weights), channels)
-    return _add_up(bands, rows, scale)[: height * scale, : width * scale]
+    return _add_up(bands, rows[:, :height], scale)[: height * scale, : width * scale]
 
 
 def _map(function, elements, channels):

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnan_tf.errors import JobError, first_line
+from rnan_tf.errors import InputError, JobError, first_line
 from rnan_tf.export.endpoint import make_endpoint
 from rnan_tf.export.patches import Patch, mean_psnr
 from rnan_tf.export.tflite import quantization
@@ -88,6 +88,27 @@ def add_card(model: bytes, card: ModelCard) -> bytes:
 
 
 # === Variants ===
+
+
+def check_variants(model: RNAN, variants: Sequence[str] | None) -> Sequence[str]:
+    """Return the variants to export.
+
+    Args:
+        model: the network.
+        variants: those that were asked for; None for all that it can be.
+
+    Raises:
+        InputError: it would overflow in one.
+    """
+    overflows = model.normalize_over == "queries"
+    if variants is None:
+        return [variant for variant in VARIANTS if not (overflows and variant == "fp16")]
+    if overflows and "fp16" in variants:
+        raise InputError(
+            "`variants`: fp16 overflows on a GPU in a network that normalises over the queries, as the authors' do; "
+            "leave it out"
+        )
+    return variants
 
 
 def choose_recipes(

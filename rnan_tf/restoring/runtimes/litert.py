@@ -26,6 +26,7 @@ class LiteRtRuntime(Runtime):
         model: the file's content.
 
     Raises:
+        InputError: its inputs are not those of its card.
         ValueError, RuntimeError: LiteRT cannot load it.
     """
 
@@ -34,6 +35,7 @@ class LiteRtRuntime(Runtime):
         self._content = model
         self._one = _Interpreter(model, count_cores())
         self._idle: SimpleQueue[_Interpreter] = SimpleQueue()
+        self.check_signature(self._one.shapes)
 
     @classmethod
     def open(cls, path: Path, task: str | None = None) -> "LiteRtRuntime":
@@ -65,6 +67,12 @@ class LiteRtRuntime(Runtime):
             raise damaged(name, error) from error
 
     def _run(self, batch: np.ndarray, strength: float) -> np.ndarray:
+        try:
+            return self._restore(batch, strength)
+        except (ValueError, RuntimeError) as error:  # of a signature or an operator that is damaged
+            raise damaged(self.name, error) from error
+
+    def _restore(self, batch: np.ndarray, strength: float) -> np.ndarray:
         if len(batch) == 1:
             return self._one.run(self.inputs(batch, strength))
 
@@ -94,6 +102,11 @@ class _Interpreter:
             self._interpreter = Interpreter(model_content=model, num_threads=threads)
             self._interpreter.allocate_tensors()
         self._signature = self._interpreter.get_signature_runner("serving_default")
+
+    @property
+    def shapes(self) -> dict[str, list[int]]:
+        """Each input's shape."""
+        return {name: details["shape"].tolist() for name, details in self._signature.get_input_details().items()}
 
     def run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         return np.asarray(self._signature(**inputs)["restored"])

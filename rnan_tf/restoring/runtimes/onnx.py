@@ -53,12 +53,18 @@ class OnnxRuntime(Runtime):
             data = read_onnx_card(session.get_modelmeta().custom_metadata_map)
         except Exception as error:  # onnxruntime's exceptions have no public base class
             raise damaged(str(path), error) from error
-        return cls(path, read_card(data, str(path), task), session)
+        runtime = cls(path, read_card(data, str(path), task), session)
+        runtime.check_signature({each.name: each.shape for each in session.get_inputs()})
+        return runtime
 
     def _run(self, batch: np.ndarray, strength: float) -> np.ndarray:
-        return self.side_by_side(
-            lambda tiles: np.asarray(self._session.run(["restored"], self.inputs(tiles, strength))[0]), batch
-        )
+        def restore(tiles: np.ndarray) -> np.ndarray:
+            return np.asarray(self._session.run(["restored"], self.inputs(tiles, strength))[0])
+
+        try:
+            return self.side_by_side(restore, batch)
+        except Exception as error:  # see above
+            raise damaged(self.name, error) from error
 
     def operators(self) -> dict[str, int]:
         check_extra("onnx", self.name)

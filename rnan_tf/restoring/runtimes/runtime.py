@@ -2,10 +2,11 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 
@@ -43,16 +44,24 @@ class Runtime(ABC):
             (N, scale * H, scale * W, channels) float32, not clipped.
 
         Raises:
-            InputError: the tiles are too large.
+            InputError: the tiles are too large, or the network does not do what its card says.
         """
         tile, scale = self.card.tile, self.card.scale
         if tile is None:
-            return self._run(batch, strength)
+            return self._answer(batch, strength)
         height, width = batch.shape[1:3]
         if max(height, width) > tile:
             raise InputError(f"{self.name}: takes tiles of up to {tile}x{tile}, not {height}x{width}")
         padded = np.pad(batch, ((0, 0), (0, tile - height), (0, tile - width), (0, 0)), mode="reflect")
-        return self._run(padded, strength)[:, : height * scale, : width * scale]
+        return self._answer(padded, strength)[:, : height * scale, : width * scale]
+
+    def _answer(self, batch: np.ndarray, strength: float) -> np.ndarray:
+        count, height, width, channels = batch.shape
+        wanted = count, height * self.card.scale, width * self.card.scale, channels
+        restored = self._run(batch, strength)
+        if restored.shape != wanted:
+            raise InputError(f"{self.name}: makes {restored.shape} of {batch.shape}, not {wanted}; export it again")
+        return restored
 
     def at(self, strength: float) -> Callable[[np.ndarray], np.ndarray]:
         """Return the function that restores batches at one strength."""
@@ -78,6 +87,31 @@ class Runtime(ABC):
     @abstractmethod
     def operators(self) -> dict[str, int]:
         """Return what its file computes with: an operator's name -> how often, the most frequent first."""
+
+    def check_signature(self, inputs: Mapping[str, Sequence[Any]]) -> None:
+        """Check that a file takes what its card says, and read its tile off the file if the card has none.
+
+        Args:
+            inputs: name -> shape, whose first number is of the batch; of sizes that are not fixed no positive number.
+
+        Raises:
+            InputError: it is another network's.
+        """
+        wanted = {"image", "level"} if self.card.conditional else {"image"}
+        if set(inputs) != wanted or len(inputs["image"]) != 4 or inputs["image"][3] != self.card.channels:
+            told = ", ".join(f"{name} {list(shape)}" for name, shape in inputs.items())
+            raise InputError(f"{self.name}: takes {told}, which its card does not say; export it again")
+        sides = {side for side in inputs["image"][1:3] if isinstance(side, int) and side > 0}
+        if not sides:
+            return
+        if len(sides) != 1 or self.card.tile not in (None, *sides):
+            shape = list(inputs["image"])
+            raise InputError(
+                f"{self.name}: takes images of {shape}, not square tiles of its card's size; export it again"
+            )
+        (tile,) = sides
+        self.card = replace(self.card, tile=tile)
+        self.tiling = replace(self.tiling, tile=tile, overlap=self.card.overlap or 0, fixed=True)
 
     def inputs(self, batch: np.ndarray, strength: float) -> dict[str, np.ndarray]:
         """Return the network's inputs by name, for `run`'s arguments; it knows strengths as a part of 255."""

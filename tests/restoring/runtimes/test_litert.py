@@ -1,9 +1,11 @@
 """rnan_tf.restoring.runtimes.litert: what a `.tflite` file's content says."""
 
+import struct
 import sys
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from rnan_tf.errors import InputError
 from rnan_tf.restoring.runtimes.litert import LiteRtRuntime, count_operators, read_tflite_card
@@ -40,3 +42,14 @@ def test_the_card_and_the_operators_are_read_without_an_interpreter(exports, ope
 def test_the_terminal_stays_quiet(exports, capfd):
     LiteRtRuntime.open(exports["tflite"][1])
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_result_that_is_no_tensor_of_the_file(exports):
+    """Found by `make fuzz`: LiteRT loads it, and notices when it runs."""
+    content = bytearray(exports["tflite"][1].read_bytes())
+    table = schema.Model.GetRootAsModel(content, 0).SignatureDefs(0).Outputs(0)._tab
+    struct.pack_into("<I", content, table.Pos + table.Offset(6), 30180)  # the field tensor_index
+    runtime = LiteRtRuntime.from_content("m", bytes(content))
+    for tiles in (1, 2):
+        with pytest.raises(InputError, match=r"^m: cannot be loaded \(Invalid tensor index 30180"):
+            runtime.run(np.zeros((tiles, TILE, TILE, 3), np.float32), 25)

@@ -3,6 +3,7 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from rnan_tf.errors import InputError
@@ -56,3 +57,39 @@ def test_without_onnx_runtime(exports, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InputError, match=r"model.onnx: needs ONNX Runtime: pip install 'rnan-tf\[onnx\]'"):
         OnnxRuntime.open(exports["onnx"][1])
+
+
+def change_input(proto):
+    for dimension, value in zip(proto.graph.input[0].type.tensor_type.shape.dim[1:], (8, 8, 4), strict=True):
+        dimension.dim_value = value
+
+
+def rename_input(proto):
+    for node in proto.graph.node:
+        node.input[:] = ["picture" if name == "image" else name for name in node.input]
+    proto.graph.input[0].name = "picture"
+
+
+@pytest.mark.parametrize("change", [change_input, rename_input])
+def test_inputs_that_the_card_does_not_say(exports, tmp_path, change):
+    import onnx
+
+    proto = onnx.load(exports["onnx"][1])
+    change(proto)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(InputError, match=r"m\.onnx: ") as caught:
+        OnnxRuntime.open(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_answer_of_another_size(exports, tmp_path):
+    import onnx
+
+    proto = onnx.load(exports["onnx"][1])
+    card = json.loads(proto.metadata_props[0].value)
+    proto.metadata_props[0].value = json.dumps({**card, "task": "sr-x4", "scale": 4})
+    path = tmp_path / "m.onnx"
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(InputError, match=r"m\.onnx: makes \(1, 16, 16, 3\) of \(1, 8, 8, 3\)"):
+        OnnxRuntime.open(path).run(np.zeros((1, 8, 8, 3), np.float32))

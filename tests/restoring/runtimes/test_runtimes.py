@@ -259,6 +259,41 @@ class TestBadFiles:
             with pytest.raises(InputError, match=rf"{name}: does not say what it is for; export it again"):
                 open_runtime(tmp_path / name, task)
 
+    @pytest.mark.parametrize(
+        "change, message",
+        [
+            ({"tile": "wide"}, "its tile 'wide' is not a number of pixels"),
+            ({"tile": 0}, "its tile 0 is not a number of pixels"),
+            ({"overlap": -3}, "its overlap -3 is not a number of pixels"),
+            ({"details": 7}, "its details 7 have no names"),
+            ({"conditional": True}, "takes image .*, which its card does not say"),
+            (
+                {"task": "denoise-gray", "channels": 1, "scale": 1, "strengths": None},
+                "takes image .*, which its card does not say",
+            ),
+            ({"task": "sr-x4", "scale": 4}, "makes .*, not .*; export it again"),
+        ],
+        ids=str,
+    )
+    def test_a_card_that_does_not_fit_the_file(self, exports, tmp_path, change, message):
+        import onnx
+
+        proto = onnx.load(exports["onnx"][1])
+        (entry,) = proto.metadata_props
+        entry.value = json.dumps({**json.loads(entry.value), **change})
+        (tmp_path / "a.onnx").write_bytes(proto.SerializeToString())
+        with pytest.raises(InputError, match=rf"a\.onnx: {message}"):
+            open_runtime(tmp_path / "a.onnx").run(batch_of(1, TILE, TILE, 3))
+
+    def test_a_tile_that_the_card_does_not_say_is_read_off_the_file(self, exports, tmp_path):
+        content, told = exports["tflite"][1].read_bytes(), b'"tile": %d,' % TILE
+        assert content.count(told) == 1
+        (tmp_path / "a.tflite").write_bytes(content.replace(told, told.replace(b"tile", b"none")))
+        assert open_runtime(tmp_path / "a.tflite").card.tile == TILE
+        (tmp_path / "a.tflite").write_bytes(content.replace(told, b'"tile": %d,' % (TILE + 1)))
+        with pytest.raises(InputError, match=r"a\.tflite: takes images of .*, not square tiles of its card's size"):
+            open_runtime(tmp_path / "a.tflite")
+
 
 # === Folders of SavedModels ===
 
