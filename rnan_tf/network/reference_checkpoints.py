@@ -35,7 +35,7 @@ def from_reference(state_dict: Mapping[str, np.ndarray]) -> RNAN:
     tensors = {name: np.asarray(value, dtype="float32") for name, value in state_dict.items()}
     config = _infer_config(tensors)
     held, needed = sum(t.size for t in tensors.values()), least_parameters(config["filters"], config["num_blocks"])
-    if held < needed:  # before they are allocated
+    if 2 * held < needed:  # before they are allocated; smaller gaps are named tensor by tensor below
         raise InputError(f"not a checkpoint of RNAN's reference code: {held:,} weights of {needed:,} or more are there")
     try:
         model = RNAN(**config)

@@ -1,7 +1,6 @@
 """Run a Keras model."""
 
 from collections import Counter
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -30,7 +29,7 @@ class KerasRuntime(Runtime):
         model.make_predict_function()  # before threads share it
         self.model = model
         if model.space_to_depth == 1:  # attention between all pixels of a tile: its cost grows with the tile's area
-            self.tiling = replace(self.tiling, tile=64)
+            self.best_tile = 64
 
     @classmethod
     def open(cls, source: str | Path, task: str | None = None) -> "KerasRuntime":

@@ -23,14 +23,21 @@ class Runtime(ABC):
         card: what it is for.
 
     Attributes:
-        tiling: how images are best cut up for it: so many tiles at a time that each core has some.
+        best_tile: height and width of the tiles that take it the least time, where its sizes are not fixed.
     """
+
+    best_tile = Tiling.tile
 
     def __init__(self, name: str, card: ModelCard):
         self.name, self.card = name, card
-        self.tiling = Tiling(batch=4 * count_cores())
-        if card.tile is not None:
-            self.tiling = replace(self.tiling, tile=card.tile, overlap=card.overlap or 0, fixed=True)
+
+    @property
+    def tiling(self) -> Tiling:
+        """How images are cut up for it; so many tiles at a time that each core has some."""
+        batch = 4 * count_cores()
+        if self.card.tile is None:
+            return Tiling(self.best_tile, batch=batch)
+        return Tiling(self.card.tile, self.card.overlap or 0, fixed=True, batch=batch)
 
     def run(self, batch: np.ndarray, strength: float = 0.0) -> np.ndarray:
         """Restore tiles.
@@ -111,7 +118,6 @@ class Runtime(ABC):
             )
         (tile,) = sides
         self.card = replace(self.card, tile=tile)
-        self.tiling = replace(self.tiling, tile=tile, overlap=self.card.overlap or 0, fixed=True)
 
     def inputs(self, batch: np.ndarray, strength: float) -> dict[str, np.ndarray]:
         """Return the network's inputs by name, for `run`'s arguments; it knows strengths as a part of 255."""
