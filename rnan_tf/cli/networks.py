@@ -78,6 +78,23 @@ class Networks:
             options = {**options, name: strength}
         return Plan(restorer, options, ": ".join(filter(None, (reason, text))), strength)
 
+    def plan_raw(self) -> tuple[Restorer, dict[str, Any]]:
+        """Return (the network that demosaics raw photographs, its options).
+
+        Raises:
+            InputError: an option does not fit raw photographs.
+        """
+        args = self._args
+        if args.task not in (None, "demosaic") or args.sigma is not None or args.quality is not None:
+            raise InputError("a raw photograph is demosaiced; leave other tasks and strengths out")
+        if args.cfa or args.blend != 1:
+            raise InputError("a raw photograph says its pattern, and nothing is blended; leave `cfa` and `blend` out")
+        source = args.model or preset_of("demosaic")
+        restorer, options = self._network(source)
+        if not restorer.task.mosaic:
+            raise InputError(f"{source}: restores no mosaics, and so no raw photographs; leave `model` out")
+        return restorer, {key: value for key, value in options.items() if key not in ("cfa", "blend")}
+
     def _strength(self, restorer, options, photo):
         name, strength = restorer.card.strength, restorer.task.strength
         if strength is None or name in options:

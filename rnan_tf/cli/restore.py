@@ -27,7 +27,9 @@ from rnan_tf.photos.photo import (
     write_photo,
 )
 from rnan_tf.photos.pixels import CFA_PATTERNS
+from rnan_tf.photos.raw import is_raw, read_raw
 from rnan_tf.photos.whole import is_whole
+from rnan_tf.restoring.raw_photos import restore_raw
 from rnan_tf.restoring.tiling import asked_tiling
 
 _FORMATS = [extension.removeprefix(".") for extension in EXTENSIONS]
@@ -76,6 +78,8 @@ def build_parser() -> Parser:
         "of the JPEG file, 1-100; default: by its quantisation tables, else 10",
     )
     add("--cfa", type=str.upper, choices=CFA_PATTERNS, help="a mosaic's colours at (0,0) (0,1) (1,0) (1,1) (GRBG)")
+    add("--white-balance", type=_gains, metavar="R,G,B", help="gains of a raw photograph (the camera's)")
+    add("--linear", action="store_true", help="of raw photographs: linear light, without sRGB's curve and profile")
     add("--blend", type=_number(float, 0, 1), default=1, metavar="B", help="how much of it is restored, 0-1 (1)")
     add_tiling(parser)
     add("--format", choices=_FORMATS, help="of the results in a folder (that of each photograph)")
@@ -98,6 +102,14 @@ def _number(kind, low, high):
 
     read.__name__ = f"number from {low} to {high}"  # which argparse calls it
     return read
+
+
+def _gains(text):
+    red, green, blue = map(float, text.split(","))
+    return red, green, blue
+
+
+_gains.__name__ = "gains such as 2.1,1,1.6"  # which argparse calls it
 
 
 def _shard(text):
@@ -147,6 +159,9 @@ class _Run:
 
     def _restore(self, job, progress, row):
         args = self.args
+        if job.source != STREAM and is_raw(job.source):
+            self._restore_raw(job, progress, row)
+            return
         if job.source == STREAM:
             photo = photo_of(read_stream(), "standard input", args.max_pixels)
         else:
@@ -176,6 +191,25 @@ class _Run:
         else:
             make_folder(os.path.dirname(job.target) or ".")
             write_photo(job.target, photo, args.jpeg_quality)
+
+    def _restore_raw(self, job, progress, row):
+        args = self.args
+        raw = read_raw(job.source, args.white_balance, args.max_pixels)
+        restorer, options = self.networks.plan_raw()
+        row["task"], row["pixels"] = restorer.task.name, raw.samples.size
+        self.say("demosaic, since it is a camera's raw file")
+        mosaic = raw.mosaic()
+        file_format, name = self._place(job, mosaic)
+        check_writable(name, mosaic)
+        if args.dry_run:
+            return
+        photo = restore_raw(raw, restorer, args.linear, progress=progress, **options)
+        if job.target == STREAM:
+            sys.stdout.buffer.write(photo_bytes(photo, file_format, name))
+            sys.stdout.buffer.flush()
+        else:
+            make_folder(os.path.dirname(job.target) or ".")
+            write_photo(job.target, photo)
 
     def _place(self, job, photo):
         """Return the format of a result and its name for messages."""

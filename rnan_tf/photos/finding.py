@@ -8,7 +8,7 @@ from pathlib import Path
 from rnan_tf.errors import ImageError
 from rnan_tf.photos.photo import EXTENSIONS, READABLE
 
-RAW_EXTENSIONS = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf")
+RAW_EXTENSIONS = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".pef", ".raf", ".srw", ".nrw")
 
 
 def list_images(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:

@@ -18,12 +18,11 @@ from PIL import ImageCms
 
 from rnan_tf.errors import ImageError, InputError, first_line
 from rnan_tf.extras import check_extra
+from rnan_tf.photos.finding import RAW_EXTENSIONS
 from rnan_tf.photos.noise import estimate_noise
 from rnan_tf.photos.photo import MAX_PIXELS, Photo
 from rnan_tf.photos.pixels import CFA_PATTERNS, from_float, to_float
 
-# What LibRaw reads and a person calls raw. Of these only DNGs were run here.
-RAW_EXTENSIONS = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".pef", ".raf", ".srw", ".nrw")
 # XYZ of linear sRGB with white D65, as IEC 61966-2-1 has it.
 _SRGB_TO_XYZ = np.array(
     [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
