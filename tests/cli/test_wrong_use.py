@@ -38,7 +38,7 @@ class TestWrongUse:
             ("restore a.png -o out --model M/jpeg.keras --tile many", ["--tile", "'many'"]),
             ("restore a.png -o out --model M/jpeg.keras --tile 8", ["--tile", "multiple of 4", "got 8"]),
             ("restore a.png -o out --model M/jpeg.keras --tile 130", ["--tile", "got 130"]),
-            ("restore a.png -o out --model M/jpeg.keras --overlap 68", ["--overlap", "half the tile (64)", "got 68"]),
+            ("restore a.png -o out --model M/jpeg.keras --overlap 68", ["--overlap", "half the tile (48)", "got 68"]),
             ("restore a.png -o out --model M/jpeg.keras --overlap -4", ["--overlap", "got -4"]),
             ("restore missing.png -o out --model M/jpeg.keras", ["missing.png: no such file"]),
             ("restore missing/ -o out --model M/jpeg.keras", ["missing/: no such file or folder"]),
