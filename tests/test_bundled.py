@@ -123,8 +123,8 @@ def test_restore_takes_the_network_of_the_task(shelf, capsys):
     assert Image.open("large.png").size == (192, 192)
     assert main(["restore", "photo.png", "-o", "large.png", "--task", "sr-x3"]) == 2
     assert "no network for sr-x3 comes with rnan-tf (sr-x2 do); give --model" in capsys.readouterr().err
-    assert main(["restore", "photo.png", "-o", "large.png"]) == 2
-    assert "give --task" in capsys.readouterr().err
+    assert main(["restore", "photo.png", "-o", "large.png"]) == 0
+    assert "nothing to do" in capsys.readouterr().out
 
 
 def test_info_lists_the_networks(shelf, capsys):

@@ -100,7 +100,7 @@ class TestBadPhotographs:
 
         save("a.png")
         monkeypatch.setattr(restorer, "restore_photo", restore_photo)
-        refused("restore a.png -o b.png --model M/jpeg.keras", 1, "a.png: out of memory", "smaller --tile than 128")
+        refused("restore a.png -o b.png --model M/jpeg.keras", 1, "a.png: out of memory", "smaller --tile than 64")
 
     def test_a_mistake_of_ours_is_not_hidden(self, rnan_tf, monkeypatch):
         save("a.png")
