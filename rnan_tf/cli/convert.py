@@ -7,7 +7,8 @@ from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, command
 from rnan_tf.files import make_folder
 from rnan_tf.quiet import import_tensorflow
-from rnan_tf.tasks.task import STRENGTHS, get_task
+from rnan_tf.tasks.strength import STRENGTHS
+from rnan_tf.tasks.task import get_task
 
 
 @command

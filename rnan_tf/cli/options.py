@@ -3,7 +3,8 @@
 import argparse
 
 from rnan_tf.errors import InputError
-from rnan_tf.tasks.task import STRENGTHS, TASKS, Task
+from rnan_tf.tasks.strength import STRENGTHS
+from rnan_tf.tasks.task import TASKS, Task
 
 # Words of version 0.1 -> what says the same now.
 OLD_TASK = "task sr is sr-x2, sr-x3 or sr-x4 now"

@@ -9,7 +9,8 @@ from rnan_tf.errors import InputError
 from rnan_tf.photos.photo import Photo
 from rnan_tf.photos.pixels import CFA_PATTERNS, from_float, rgb_to_ycbcr, to_float, ycbcr_to_rgb
 from rnan_tf.restoring.tiling import Predictor, Progress, Tiling, restore
-from rnan_tf.tasks.task import QUALITY, Task
+from rnan_tf.tasks.strength import QUALITY
+from rnan_tf.tasks.task import Task
 
 # Rows and columns to put before a mosaic of each pattern to make it the GRBG that networks are trained on.
 _CFA_SHIFT = dict(zip(CFA_PATTERNS, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True))

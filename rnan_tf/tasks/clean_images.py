@@ -70,11 +70,16 @@ def try_read(file: Path, task: Task, min_size: int) -> np.ndarray | None:
     except ImageError as error:
         print(f"skipped: {error}", file=sys.stderr)
         return None
+    return image if is_large_enough(file, image, min_size) else None
+
+
+def is_large_enough(file: Path, image: np.ndarray, min_size: int) -> bool:
+    """Return whether an image has the least height and width; if not, say so in a line."""
     height, width = image.shape[:2]
     if min(height, width) < min_size:
         print(f"skipped: {file} is {width}x{height}, smaller than {min_size}x{min_size}", file=sys.stderr)
-        return None
-    return image
+        return False
+    return True
 
 
 def nothing_usable(files: Sequence[Path], min_size: int) -> str:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from rnan_tf.errors import ImageError, InputError
 from rnan_tf.photos.finding import list_images
-from rnan_tf.tasks.clean_images import read_clean
+from rnan_tf.tasks.clean_images import is_large_enough, read_clean
 from rnan_tf.tasks.task import Task
 
 # So many files are named where some have no partner.
@@ -148,11 +148,7 @@ def _try_read(pair: Pair, task: Task, min_size: int) -> tuple[np.ndarray, np.nda
     except ImageError as error:
         print(f"skipped: {error}", file=sys.stderr)
         return None
-    height, width = degraded.shape[:2]
-    if min(height, width) < min_size:
-        print(f"skipped: {pair.degraded} is {width}x{height}, smaller than {min_size}x{min_size}", file=sys.stderr)
-        return None
-    return degraded, clean
+    return (degraded, clean) if is_large_enough(pair.degraded, degraded, min_size) else None
 
 
 def read_stacks(

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from rnan_tf.errors import InputError
-from rnan_tf.photos.noise import estimate_noise
-from rnan_tf.photos.photo import Photo
 from rnan_tf.photos.pixels import rgb_to_gray_8bit, rgb_to_ycbcr
 from rnan_tf.quiet import import_tensorflow
+from rnan_tf.tasks.strength import QUALITY, SIGMA, Strength
 
 NOISES = ("gaussian", "camera")
 SUBSAMPLINGS = ("4:2:0", "4:4:4", "4:2:2")
@@ -23,73 +22,6 @@ SUBSAMPLINGS = ("4:2:0", "4:4:4", "4:2:2")
 def _rgb_to_jpeg_luma(pixels: np.ndarray) -> np.ndarray:
     """The luma plane that JPEG's encoder makes of uint8 RGB."""
     return np.asarray(np.rint(rgb_to_ycbcr(pixels / np.float32(255))[..., :1] * 255), np.uint8)
-
-
-@dataclass(frozen=True)
-class Strength:
-    """What tells how bad a degradation is, in the user's unit.
-
-    Attributes:
-        name: of the argument and the option, "sigma" or "quality".
-        text: what a person calls it.
-        limits: (lowest, highest).
-        default: used when none is given.
-        published: those of the paper's tables.
-        whole: whether it is a whole number.
-        find: a degraded photograph -> its strength, or None where the photograph does not tell.
-        found_text: how the strength was found.
-    """
-
-    name: str
-    text: str
-    limits: tuple[int, int]
-    default: int
-    published: tuple[int, ...]
-    whole: bool = True
-    find: Callable[[Photo], float | None] = field(kw_only=True)
-    found_text: str = field(kw_only=True)
-
-    def parse(self, text: str, ranges: bool = True) -> tuple[float, float]:
-        """Read a strength or a range.
-
-        Args:
-            text: such as "50" or "0-75".
-            ranges: whether a range will do.
-
-        Returns:
-            (lowest, highest), equal for a single one.
-
-        Raises:
-            InputError: it is neither, or out of the limits.
-        """
-        low, high = self.limits
-        try:
-            values = [float(part) for part in text.split("-")]
-        except ValueError:
-            values = []
-        whole = all(value.is_integer() for value in values) or not self.whole
-        if len(values) not in ((1, 2) if ranges else (1,)) or not whole or not low <= values[0] <= values[-1] <= high:
-            number = "whole number" if self.whole else "number"
-            range_too = " or a range such as 10-50" if ranges else ""
-            raise InputError(f"`{self.name}` must be a {number} from {low} to {high}{range_too}; got {text!r}")
-        return values[0], values[-1]
-
-
-def _sigma_of(photo: Photo) -> float:
-    return estimate_noise(photo.pixels)
-
-
-def _quality_of(photo: Photo) -> float | None:
-    return float(photo.jpeg.quality) if photo.jpeg else None
-
-
-SIGMA = Strength(
-    "sigma", "noise sigma", (0, 75), 50, (10, 30, 50, 70), whole=False, find=_sigma_of, found_text="estimated"
-)
-QUALITY = Strength(
-    "quality", "JPEG quality", (1, 100), 10, (10, 20, 30, 40), find=_quality_of, found_text="by the file's tables"
-)
-STRENGTHS = {strength.name: strength for strength in (SIGMA, QUALITY)}
 
 
 @dataclass(frozen=True)

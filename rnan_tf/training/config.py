@@ -12,7 +12,8 @@ from typing import Any
 from rnan_tf.errors import InputError, first_line
 from rnan_tf.files import write_atomically
 from rnan_tf.network.variants import VARIANTS
-from rnan_tf.tasks.task import NOISES, STRENGTHS, SUBSAMPLINGS, TASKS, Task, get_task
+from rnan_tf.tasks.strength import STRENGTHS
+from rnan_tf.tasks.task import NOISES, SUBSAMPLINGS, TASKS, Task, get_task
 
 # What differs between the model sizes. rnan: the paper, section 4.1 (Adam, 1e-4 halved in steps, 48x48 patches, batch
 # 16). rnan_lite: the measurements in docs/recipe.md. None: the task's own.

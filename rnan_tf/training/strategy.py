@@ -167,7 +167,7 @@ def _workers():
         if not jobs:
             return 0
         if not set(jobs) <= {"chief", "worker"}:
-            raise ValueError(f"it has {', '.join(jobs)}; only chief and worker can train")
+            raise ValueError(f"it has the jobs {sorted(jobs)}; only chief and worker can train")
         if not all(isinstance(job, list) and job for job in jobs.values()):
             raise ValueError("each job must be a list of addresses")
         here = jobs[task["type"]][int(task["index"])]

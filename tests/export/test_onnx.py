@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import onnx
 import onnxruntime
-import openvino
 import pytest
 
 from rnan_tf.cli import export_onnx as cli_export
@@ -18,6 +17,7 @@ from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.restoring.runtimes import open_runtime
 from rnan_tf.restoring.runtimes.keras import KerasRuntime
 from rnan_tf.restoring.tiling import Tiling, restore
+from tests.helpers.missing import needs
 from tests.helpers.random_networks import LITE, PAPER, random_model
 
 KINDS = {
@@ -45,6 +45,9 @@ def test_every_kind_of_network(kind, tile, tmp_path):
     (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
     runtime = open_runtime(tmp_path / "model.onnx")
     assert ("Loop" in runtime.operators()) == (tile is None)
+    needs("openvino")
+    import openvino
+
     others = openvino.Core().compile_model(tmp_path / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     rng = np.random.default_rng(0)
     for shape in ((1, 1, 1), (2, 30, 17), (1, 21, 32)) if tile is None else ((1, tile, tile), (3, tile, tile)):

@@ -3,6 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+
+from tests.helpers.missing import needs
+
+needs("pidng", "rawpy")
+
+import rawpy
 from pidng.core import RAW2DNG, DNGTags, Tag
 from pidng.defs import CalibrationIlluminant, CFAPattern, DNGVersion, PhotometricInterpretation
 
@@ -74,3 +80,8 @@ def write_dng(path: Path, mosaic: np.ndarray, cfa: str = "GRBG", gains=GAINS, bl
     converter = RAW2DNG()
     converter.options(written, path="", compress=False)
     converter.convert(pixels, filename=str(path.with_suffix("")))
+
+
+def open_by_libraw(path: Path) -> rawpy.RawPy:
+    """Open a raw file as others do."""
+    return rawpy.imread(str(path))

@@ -5,7 +5,6 @@ import sys
 
 import numpy as np
 import pytest
-import rawpy
 import skimage.data
 from PIL import Image, ImageCms
 from skimage.color import deltaE_ciede2000, rgb2lab
@@ -14,7 +13,7 @@ from rnan_tf.errors import InputError
 from rnan_tf.photos.photo import Photo
 from rnan_tf.photos.pixels import CFA_PATTERNS
 from rnan_tf.photos.raw import is_raw, mosaic_noise, read_raw, srgb_decode, srgb_encode, srgb_profile
-from tests.helpers.raw_files import GAINS, camera_light, sample, write_dng
+from tests.helpers.raw_files import GAINS, camera_light, open_by_libraw, sample, write_dng
 
 CAT = skimage.data.chelsea()[60:181, 120:269]  # of odd size, and no colour that the camera would see as negative
 # Twenty-four colours, each on 24x24 pixels: what any demosaicing makes of their middles is their colour.
@@ -32,7 +31,7 @@ def demosaiced_by_truth(raw, light):
 
 
 def libraw(path, **options):
-    with rawpy.imread(str(path)) as raw:
+    with open_by_libraw(path) as raw:
         given = {"use_camera_wb": True, "no_auto_bright": True, "adjust_maximum_thr": 0, "gamma": (2.4, 12.92)}
         return raw.postprocess(output_bps=16, **{**given, **options})
 
@@ -53,7 +52,7 @@ def test_the_pattern_is_that_of_the_active_area(tmp_path):
     path, light = tmp_path / "a.dng", sample(camera_light(CAT), "BGGR")
     write_dng(path, light, "RGGB", ActiveArea=[3, 5, 101, 120])
     raw = read_raw(path)
-    with rawpy.imread(str(path)) as opened:
+    with open_by_libraw(path) as opened:
         top, left = opened.sizes.top_margin, opened.sizes.left_margin
     height, width = raw.samples.shape
     assert top >= 3 and left >= 5 and top + height <= 101 and left + width <= 120
@@ -105,7 +104,7 @@ def test_the_asked_white_balance_replaces_the_cameras(tmp_path):
 
 def test_without_the_cameras_white_balance_daylights_is_taken(tmp_path):
     write_dng(tmp_path / "a.dng", sample(camera_light(CHART), "GRBG"), AsShotNeutral=[[0, 1], [0, 1], [0, 1]])
-    with rawpy.imread(str(tmp_path / "a.dng")) as raw:
+    with open_by_libraw(tmp_path / "a.dng") as raw:
         daylight = np.array(raw.daylight_whitebalance[:3])
     np.testing.assert_allclose(read_raw(tmp_path / "a.dng").white_balance, daylight / daylight.min())
 

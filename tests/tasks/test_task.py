@@ -13,7 +13,8 @@ from rnan_tf.errors import InputError
 from rnan_tf.photos.photo import Photo
 from rnan_tf.photos.pixels import rgb_to_gray_8bit
 from rnan_tf.tasks.metrics import psnr
-from rnan_tf.tasks.task import QUALITY, SIGMA, STRENGTHS, TASKS, Scoring, get_task
+from rnan_tf.tasks.strength import QUALITY, SIGMA, STRENGTHS
+from rnan_tf.tasks.task import TASKS, Scoring, get_task
 
 RGB = skimage.data.chelsea()[:101, 100:227]
 GRAY = skimage.data.camera()[100:201, 150:277, None]

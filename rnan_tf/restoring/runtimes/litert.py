@@ -26,7 +26,7 @@ class LiteRtRuntime(Runtime):
         model: the file's content.
 
     Raises:
-        InputError: its inputs are not those of its card.
+        InputError: its inputs or outputs are not those of its card.
         ValueError, RuntimeError: LiteRT cannot load it.
     """
 
@@ -36,6 +36,8 @@ class LiteRtRuntime(Runtime):
         self._one = _Interpreter(model, count_cores())
         self._idle: SimpleQueue[_Interpreter] = SimpleQueue()
         self.check_signature(self._one.shapes)
+        if "restored" not in self._one.outputs:
+            raise InputError(f"{name}: has no output named restored; export it again")
 
     @classmethod
     def open(cls, path: Path, task: str | None = None) -> "LiteRtRuntime":
@@ -107,6 +109,11 @@ class _Interpreter:
     def shapes(self) -> dict[str, list[int]]:
         """Each input's shape."""
         return {name: details["shape"].tolist() for name, details in self._signature.get_input_details().items()}
+
+    @property
+    def outputs(self) -> list[str]:
+        """The outputs' names."""
+        return list(self._signature.get_output_details())
 
     def run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         return np.asarray(self._signature(**inputs)["restored"])

@@ -53,3 +53,10 @@ def test_a_result_that_is_no_tensor_of_the_file(exports):
     for tiles in (1, 2):
         with pytest.raises(InputError, match=r"^m: cannot be loaded \(Invalid tensor index 30180"):
             runtime.run(np.zeros((tiles, TILE, TILE, 3), np.float32), 25)
+
+
+def test_a_result_of_another_name(exports):
+    """Found by `make fuzz`."""
+    content = exports["tflite"][1].read_bytes()
+    with pytest.raises(InputError, match=r"^m: has no output named restored; export it again"):
+        LiteRtRuntime.from_content("m", content.replace(b"restored", b"restorex"))
