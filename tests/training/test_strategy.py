@@ -229,7 +229,7 @@ CLUSTER = {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}
         (Placement(), {"cluster": CLUSTER, "task": {"type": "worker", "index": 2}}, "IndexError"),
         (Placement(), {"cluster": CLUSTER, "task": {"type": "chief", "index": 0}}, "chief"),
         (Placement(), {"cluster": {"ps": ["a:1"]}, "task": {"type": "ps", "index": 0}}, "only chief and worker"),
-        (Placement(), {"cluster": {"a\nb": ["a:1"]}, "task": {"type": "ps", "index": 0}}, r"the jobs \['a\\\\nb'\]"),
+        (Placement(), {"cluster": {"a\nb": ["a:1"]}, "task": {"type": "ps", "index": 0}}, r"the jobs \['a\\nb'\]"),
         (Placement(), {"cluster": {"worker": "a:1"}, "task": {"type": "worker", "index": 0}}, "a list of addresses"),
         (Placement(), {"cluster": {"worker": ["a", "b:1"]}, "task": {"type": "worker", "index": 0}}, "'a' should be"),
         (Placement(), {"cluster": CLUSTER, "task": {"type": "worker", "index": 0}}, "`i_know_this_network_is_private`"),

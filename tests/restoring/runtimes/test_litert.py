@@ -45,14 +45,12 @@ def test_the_terminal_stays_quiet(exports, capfd):
 
 
 def test_a_result_that_is_no_tensor_of_the_file(exports):
-    """Found by `make fuzz`: LiteRT loads it, and notices when it runs."""
+    """Found by `make fuzz`: LiteRT loads it."""
     content = bytearray(exports["tflite"][1].read_bytes())
     table = schema.Model.GetRootAsModel(content, 0).SignatureDefs(0).Outputs(0)._tab
     struct.pack_into("<I", content, table.Pos + table.Offset(6), 30180)  # the field tensor_index
-    runtime = LiteRtRuntime.from_content("m", bytes(content))
-    for tiles in (1, 2):
-        with pytest.raises(InputError, match=r"^m: cannot be loaded \(Invalid tensor index 30180"):
-            runtime.run(np.zeros((tiles, TILE, TILE, 3), np.float32), 25)
+    with pytest.raises(InputError, match=r"^m: cannot be loaded \(Invalid tensor index 30180"):
+        LiteRtRuntime.from_content("m", bytes(content))
 
 
 def test_a_result_of_another_name(exports):
