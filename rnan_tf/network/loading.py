@@ -8,6 +8,7 @@ import keras
 
 from rnan_tf.errors import InputError, first_line
 from rnan_tf.files import replacing
+from rnan_tf.network.attention import CHUNK_SIZE
 from rnan_tf.network.model import RNAN, least_parameters
 from rnan_tf.weights import find_model, read_config
 
@@ -44,9 +45,11 @@ def load_model(source: str | Path) -> RNAN:
             f"{path}: a Keras model, but not an RNAN ({class_name}); give one that `rnan-tf train` or "
             "`rnan-tf convert` wrote"
         )
-    if model.input_size is None and model.get_config()["dtype"] in (None, "float32"):
+    # Whoever made the file does not choose how much memory it takes here.
+    wanted = {"input_size": None, "chunk_size": CHUNK_SIZE}
+    if model.get_config().items() >= wanted.items() and model.get_config()["dtype"] in (None, "float32"):
         return model
-    return model.rebuild(input_size=None, dtype="float32")
+    return model.rebuild(**wanted, dtype="float32")
 
 
 def _check_size(path: Path) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from rnan_tf.errors import InputError, JobError
+from rnan_tf.network.attention import CHUNK_SIZE
 from rnan_tf.network.loading import load_model, save_model
 from rnan_tf.network.model import RNAN, least_parameters
 from rnan_tf.restoring.card import ModelCard
@@ -67,12 +68,12 @@ class TestLoad:
             assert type(loaded) is RNAN and loaded.metadata == METADATA
             assert_same_weights(loaded, model)
 
-    @pytest.mark.parametrize("changes", [{"dtype": "mixed_bfloat16"}, {"input_size": (16, 16)}])
+    @pytest.mark.parametrize("changes", [{"dtype": "mixed_bfloat16"}, {"input_size": (16, 16)}, {"chunk_size": 10**6}])
     def test_trained_otherwise_restores_in_float32_at_any_size(self, tmp_path, changes):
         trained = tiny(**changes)
         save_model(trained, tmp_path / "m.keras")
         loaded = load_model(tmp_path / "m.keras")
-        assert loaded.input_size is None and loaded.metadata == METADATA
+        assert (loaded.input_size, loaded.chunk_size, loaded.metadata) == (None, CHUNK_SIZE, METADATA)
         assert all(layer.compute_dtype == "float32" for layer in loaded.layers)
         assert loaded(np.zeros((1, 6, 9, 3), "float32")).shape == (1, 6, 9, 3)
         assert_same_weights(loaded, trained)
