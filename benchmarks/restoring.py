@@ -24,11 +24,13 @@ TASK, SIGMA = "denoise", 25
 # Name -> (size of the network, runtime, precision).
 ROWS = {
     "keras": ("rnan_lite", "Keras", "float32"),
+    "bfloat16": ("rnan_lite", "Keras", "bfloat16"),
     "fast": ("rnan_lite", "LiteRT", "int8"),
     "tflite": ("rnan_lite", "LiteRT", "float32"),
     "onnx": ("rnan_lite", "ONNX Runtime", "float32"),
     "saved_model": ("rnan_lite", "SavedModel", "float32"),
     "rnan": ("rnan", "Keras", "float32"),
+    "rnan_bfloat16": ("rnan", "Keras", "bfloat16"),
     "reference": ("rnan", "PyTorch, the authors' tiles", "float32"),
 }
 
@@ -37,7 +39,8 @@ def restorer_of(row: str, files: Path):
     """Open the network of a row; exported ones are in `files`."""
     from rnan_tf.restoring.restorer import Restorer
 
-    if row == "rnan":
+    size, _, precision = ROWS[row]
+    if size == "rnan":
         import keras
 
         import rnan_tf
@@ -46,14 +49,16 @@ def restorer_of(row: str, files: Path):
         from rnan_tf.tasks.task import get_task
 
         keras.utils.set_random_seed(0)
-        model = rnan_tf.RNAN(**rnan_tf.VARIANTS["rnan"])
+        dtype = "mixed_bfloat16" if precision == "bfloat16" else None
+        model = rnan_tf.RNAN(**rnan_tf.VARIANTS["rnan"], dtype=dtype)
         return Restorer(KerasRuntime(model, ModelCard.of_task(get_task(TASK), (SIGMA, SIGMA), False)))
     exported = {
         "tflite": files / "tflite" / "model_fp32.tflite",
         "onnx": files / "m.onnx",
         "saved_model": files / "saved",
     }
-    return Restorer.from_preset(str(exported.get(row, TASK)), fast=row == "fast")
+    options = {"precision": precision} if row == "bfloat16" else {"fast": row == "fast"}
+    return Restorer.from_preset(str(exported.get(row, TASK)), **options)
 
 
 def measure(row: str, files: Path, height: int, width: int, runs: int) -> dict[str, float]:

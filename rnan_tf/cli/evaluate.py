@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from rnan_tf.cli.jobs import keep_inputs
-from rnan_tf.cli.options import add_strengths, add_task, add_tiling, asked_strength
+from rnan_tf.cli.options import add_precision, add_strengths, add_task, add_tiling, asked_strength
 from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, command
 from rnan_tf.files import make_folder, write_atomically
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     keep_inputs(reports, [*inputs, *([Path(args.model)] if args.model else [])])
     predict = choose = None
     if args.model:
-        restorer = Restorer.from_preset(args.model, args.task)
+        restorer = Restorer.from_preset(args.model, args.task, precision=args.precision)
         tiling = restorer.tiling(**sizes, margin=args.self_ensemble)
         if asked is None and task.strength is None:
             choose = _told_by_estimate(restorer, args.self_ensemble)
@@ -89,6 +89,7 @@ def build_parser() -> Parser:
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument("--json", metavar="FILE", help="write the result here")
     parser.add_argument("--csv", metavar="FILE", help="write a row for each image here")
+    add_precision(parser)
     add_tiling(parser)
     return parser
 

@@ -113,7 +113,7 @@ class Networks:
         """Return (restorer, its arguments but for what depends on the photograph)."""
         if source not in self._open:
             args = self._args
-            restorer = Restorer.from_preset(source, args.task if args.model else None, args.fast)
+            restorer = Restorer.from_preset(source, args.task if args.model else None, args.fast, args.precision)
             sizes = {"tile": args.tile, "overlap": args.overlap}
             self.tile = restorer.tiling(**sizes).tile
             restorer.check_cfa(args.cfa)

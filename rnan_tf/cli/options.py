@@ -3,6 +3,7 @@
 import argparse
 
 from rnan_tf.errors import InputError
+from rnan_tf.restoring.runtimes import PRECISIONS
 from rnan_tf.tasks.strength import STRENGTHS
 from rnan_tf.tasks.task import TASKS, Task
 
@@ -92,6 +93,16 @@ def add_tiling(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--overlap", type=int, metavar="N", help="pixels that neighbouring tiles share (12; .tflite: the model's own)"
+    )
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Add the option of the computation's precision."""
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="of the computation; bfloat16 needs a processor with instructions for it (float32)",
     )
 
 

@@ -42,7 +42,9 @@ class Restorer:
         self.runtime, self.card, self.task = runtime, runtime.card, get_task(runtime.card.task)
 
     @classmethod
-    def from_preset(cls, source: str | Path, task: str | None = None, fast: bool = False) -> "Restorer":
+    def from_preset(
+        cls, source: str | Path, task: str | None = None, fast: bool = False, precision: str = "float32"
+    ) -> "Restorer":
         """Open a trained network.
 
         Args:
@@ -50,11 +52,14 @@ class Restorer:
                 SavedModel or of a training run.
             task: what it was trained for, if its file does not say.
             fast: take the preset's int8 network, which runs without TensorFlow; its card says what it loses.
+            precision: of the computation: "float32", or of a Keras model "bfloat16", which is faster and a little
+                worse, if the processor has instructions for it.
 
         Raises:
-            InputError: there is no such network, it is damaged, or was trained for another task.
+            InputError: there is no such network, it is damaged, was trained for another task, or cannot be run in this
+                precision here.
         """
-        runtime = open_runtime(fast_path(str(source)) if fast else source, task)
+        runtime = open_runtime(fast_path(str(source)) if fast else source, task, precision)
         runtime.name = str(source)  # what the user calls it
         return cls(runtime)
 
@@ -234,6 +239,7 @@ def restore(
     task: str | None = None,
     model: str | None = None,
     fast: bool = False,
+    precision: str = "float32",
     **options: Any,
 ) -> Photo | np.ndarray:
     """Restore one photograph; for several make a `Restorer`, which loads its network once.
@@ -245,6 +251,7 @@ def restore(
             photograph, if there is one.
         model: another network; see `Restorer.from_preset`.
         fast: take the preset's int8 network.
+        precision: see `Restorer.from_preset`.
         **options: those of `Restorer.__call__`, such as `sigma` or `self_ensemble`.
 
     Returns:
@@ -258,7 +265,7 @@ def restore(
     given = as_photo(photo)
     if model is None:
         model = task = preset_of(str(task), given)
-    restorer = Restorer.from_preset(model, task, fast)
+    restorer = Restorer.from_preset(model, task, fast, precision)
     if target is not None:  # before the long computation
         check_writable(target, given, restorer.card.scale)
         if isinstance(photo, (str, os.PathLike)) and Path(target).resolve() == Path(photo).resolve():

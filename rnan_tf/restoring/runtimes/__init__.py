@@ -2,22 +2,29 @@
 
 from pathlib import Path
 
+from rnan_tf.errors import InputError
 from rnan_tf.quiet import import_tensorflow
 from rnan_tf.restoring.runtimes.runtime import Runtime
 
+PRECISIONS = ("float32", "bfloat16")
 
-def open_runtime(source: str | Path, task: str | None = None) -> Runtime:
+
+def open_runtime(source: str | Path, task: str | None = None, precision: str = PRECISIONS[0]) -> Runtime:
     """Open a trained network; only its own runtime is imported.
 
     Args:
         source: a preset's name, a `.keras`, `.tflite` or `.onnx` file, the folder of a SavedModel (of a version, or of
             all of them: the newest is taken), or of a training run.
         task: what it was trained for, if its file does not say.
+        precision: of the computation: "float32", or of a Keras model "bfloat16", which is faster and a little worse.
 
     Raises:
-        InputError: there is no such network, it is damaged, was trained for another task, or its runtime is missing.
+        InputError: there is no such network, it is damaged, was trained for another task, its runtime is missing, or
+            the precision is none that it can be run in here.
     """
     path = Path(source)
+    if precision != PRECISIONS[0] and (path.suffix in (".tflite", ".onnx") or saved_model_folder(path)):
+        raise InputError(f"{source}: the precision of an exported network is fixed; leave `precision` out")
     if path.suffix == ".tflite":
         from rnan_tf.restoring.runtimes.litert import LiteRtRuntime
 
@@ -33,7 +40,7 @@ def open_runtime(source: str | Path, task: str | None = None) -> Runtime:
         return SavedModelRuntime.open(folder, task)
     from rnan_tf.restoring.runtimes.keras import KerasRuntime
 
-    return KerasRuntime.open(source, task)
+    return KerasRuntime.open(source, task, precision)
 
 
 def saved_model_folder(path: Path) -> Path | None:

@@ -1,5 +1,6 @@
 """Run a Keras model."""
 
+import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from rnan_tf.errors import InputError
 from rnan_tf.network.loading import load_model
 from rnan_tf.network.model import RNAN
 from rnan_tf.restoring.card import ModelCard, card_of
@@ -32,9 +34,13 @@ class KerasRuntime(Runtime):
             self.best_tile = 64
 
     @classmethod
-    def open(cls, source: str | Path, task: str | None = None) -> "KerasRuntime":
-        """Load a model; see `rnan_tf.network.loading.load_model`, and `open_runtime` for `task`."""
+    def open(cls, source: str | Path, task: str | None = None, precision: str = "float32") -> "KerasRuntime":
+        """Load a model; see `rnan_tf.network.loading.load_model`, and `open_runtime` for the rest."""
         model = load_model(source)
+        if precision == "bfloat16":
+            if not has_bfloat16():
+                raise InputError("this processor has no instructions for bfloat16; leave `precision` out")
+            model = model.rebuild(dtype="mixed_bfloat16")
         return cls(model, card_of(model, str(source), task), str(source))
 
     def _run(self, batch: np.ndarray, strength: float) -> np.ndarray:
@@ -48,6 +54,17 @@ class KerasRuntime(Runtime):
 
     def operators(self) -> dict[str, int]:
         return dict(Counter(type(layer).__name__ for layer in self.model.layers).most_common())
+
+
+def has_bfloat16(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
+    """Return whether bfloat16 is computed by instructions of its own; where that cannot be told, yes.
+
+    Args:
+        cpu_info: what Linux says of the processor.
+    """
+    if _has_accelerator() or not cpu_info.is_file():
+        return True
+    return re.search(r"^(flags|Features)\s*:.*\b(avx512_bf16|amx_bf16|bf16)\b", cpu_info.read_text(), re.M) is not None
 
 
 @cache

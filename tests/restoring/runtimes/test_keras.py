@@ -7,8 +7,9 @@ from rnan_tf.errors import InputError
 from rnan_tf.network.loading import save_model
 from rnan_tf.network.model import RNAN
 from rnan_tf.restoring.card import ModelCard
+from rnan_tf.restoring.runtimes import keras as runtimes_keras
 from rnan_tf.restoring.runtimes import open_runtime
-from rnan_tf.restoring.runtimes.keras import KerasRuntime
+from rnan_tf.restoring.runtimes.keras import KerasRuntime, has_bfloat16
 from rnan_tf.tasks.task import get_task
 from tests.helpers.random_networks import LITE, PAPER, random_model
 
@@ -67,3 +68,37 @@ def test_a_preset():
 def test_tiles_at_full_resolution_are_smaller():
     tiles = [KerasRuntime(random_model("denoise", **network)).tiling.tile for network in (LITE, PAPER)]
     assert tiles == [96, 64]
+
+
+class TestBfloat16:
+    def test_it_is_a_little_worse(self, monkeypatch):
+        monkeypatch.setattr(runtimes_keras, "has_bfloat16", lambda: True)
+        exact, quick = (open_runtime("denoise", precision=precision) for precision in ("float32", "bfloat16"))
+        batch = photo(64, 48)
+        difference = np.abs(quick.run(batch, 25) - exact.run(batch, 25))
+        assert 1e-5 < difference.mean() < 2e-3 and difference.max() < 0.03
+
+    def test_a_processor_without_it_is_one_line(self, monkeypatch):
+        monkeypatch.setattr(runtimes_keras, "has_bfloat16", lambda: False)
+        with pytest.raises(InputError, match="no instructions for bfloat16; leave `precision` out"):
+            open_runtime("denoise", precision="bfloat16")
+
+    def test_exported_networks_have_a_precision(self):
+        with pytest.raises(InputError, match=r"^a\.onnx: the precision of an exported network is fixed; leave"):
+            open_runtime("a.onnx", precision="bfloat16")
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("model name\t: bf16\nflags\t\t: fpu avx2 avx512f\n", False),
+            ("flags\t\t: fpu avx512_bf16 amx_tile\n", True),
+            ("flags\t\t: fpu amx_bf16\n", True),
+            ("Features\t: fp asimd bf16 i8mm\n", True),
+            ("Features\t: fp asimd svebf16\n", False),
+            (None, True),
+        ],
+    )
+    def test_what_linux_says_of_the_processor(self, tmp_path, text, expected):
+        if text is not None:
+            (tmp_path / "cpuinfo").write_text(text)
+        assert has_bfloat16(tmp_path / "cpuinfo") == expected
