@@ -10,6 +10,8 @@ from rnan_tf.tasks.task import TASKS, Task
 OLD_TASK = "task sr is sr-x2, sr-x3 or sr-x4 now"
 OLD_LEVEL = "--level is now --sigma for noise and --quality for JPEG; the scale is part of the task's name, as in sr-x2"
 
+BACKENDS = ("tensorflow", "jax")
+
 PRIVATE_NETWORK = (
     "you trust everyone who can reach this machine: TensorFlow listens on all its interfaces, and whoever reaches the "
     "ports runs graphs with your rights"
@@ -93,6 +95,11 @@ def add_tiling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overlap", type=int, metavar="N", help="pixels that neighbouring tiles share (12; .tflite: the model's own)"
     )
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """Add `--backend`, which `rnan_tf.cli.run_command` acts upon before it imports the command."""
+    parser.add_argument("--backend", choices=BACKENDS, help="what Keras computes with (tensorflow)")
 
 
 def printable(text: str) -> str:

@@ -1,5 +1,6 @@
 """Run trained networks of every kind: Keras models, `.tflite` and `.onnx` files, SavedModels."""
 
+import os
 from pathlib import Path
 
 from rnan_tf.quiet import import_tensorflow
@@ -26,7 +27,8 @@ def open_runtime(source: str | Path, task: str | None = None) -> Runtime:
         from rnan_tf.restoring.runtimes.onnx import OnnxRuntime
 
         return OnnxRuntime.open(path, task)
-    import_tensorflow()
+    if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        import_tensorflow()
     if folder := saved_model_folder(path):
         from rnan_tf.restoring.runtimes.saved_model import SavedModelRuntime
 
