@@ -80,9 +80,9 @@ def _choose_backend(argv):
         return
     if backend == "jax":
         check_extra("jax", "--backend jax")
-    os.environ["KERAS_BACKEND"] = backend
     if (keras := sys.modules.get("keras")) and keras.backend.backend() != backend:
-        raise InputError(f"Keras runs on {keras.backend.backend()} in this process already; start another one")
+        raise InputError(f"`backend` {backend}: Keras runs on {keras.backend.backend()} in this process already")
+    os.environ["KERAS_BACKEND"] = backend
 
 
 @command

@@ -102,6 +102,18 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", choices=BACKENDS, help="what Keras computes with (tensorflow)")
 
 
+def check_backend(backend: str | None, model: str | None, fast: bool = False) -> None:
+    """Check that Keras runs the network that `--model` or `--fast` asks for, if `--backend` is given.
+
+    Raises:
+        InputError: another runtime does.
+    """
+    from rnan_tf.restoring.runtimes import runs_on_keras
+
+    if backend and (fast or (model and not runs_on_keras(model))):
+        raise InputError(f"{'`fast`' if fast else model}: its runtime is not Keras; leave `backend` out")
+
+
 def printable(text: str) -> str:
     """Return a text whose control characters, which a terminal would obey, and bytes that are no text are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from rnan_tf.cli.jobs import STREAM, in_shard, keep_inputs, plan, read_stream
 from rnan_tf.cli.networks import Networks
-from rnan_tf.cli.options import add_strengths, add_task, add_tiling, printable
+from rnan_tf.cli.options import add_backend, add_strengths, add_task, add_tiling, check_backend, printable
 from rnan_tf.cli.parser import Parser
 from rnan_tf.cli.report import Report
 from rnan_tf.errors import InputError, JobError, command, is_out_of_memory, with_dashes
@@ -40,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     """Restore one photograph after the other."""
     args = build_parser().parse_args(argv)
     asked_tiling(args.tile, args.overlap)  # wrong use, before a model is loaded
+    check_backend(args.backend, args.model, args.fast)
     jobs = plan(args.photos, args.output, args.format and f".{args.format}")
     if args.report:
         keep_inputs([args.report], [job.source for job in jobs])
@@ -82,6 +83,7 @@ def build_parser() -> Parser:
     add("--linear", action="store_true", help="of raw photographs: linear light, without sRGB's curve and profile")
     add("--blend", type=_number(float, 0, 1), default=1, metavar="B", help="how much of it is restored, 0-1 (1)")
     add_tiling(parser)
+    add_backend(parser)
     add("--format", choices=_FORMATS, help="of the results in a folder (that of each photograph)")
     add("--jpeg-quality", type=_number(int, 1, 100), metavar="Q", help="of JPEG results (the photograph's own, or 95)")
     add("--strip-metadata", action="store_true", help="leave out EXIF and XMP data and the resolution")

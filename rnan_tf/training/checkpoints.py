@@ -121,8 +121,8 @@ def _load(checkpoint, model):
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # all that Keras does about an optimizer that does not fit
             model.load_weights(checkpoint / "model.weights.h5")
-        if backend != keras.backend.backend():
-            print(f"{checkpoint.name} was written on {backend}; the run resumes on {keras.backend.backend()}", flush=True)
+        if backend != (now := keras.backend.backend()):
+            print(f"{checkpoint.name} was written on {backend}; the run resumes on {now}", flush=True)
         return Progress(**data)
     except (Damaged, JobError):
         raise

@@ -38,6 +38,12 @@ def open_runtime(source: str | Path, task: str | None = None) -> Runtime:
     return KerasRuntime.open(source, task)
 
 
+def runs_on_keras(source: str | Path) -> bool:
+    """Return whether Keras runs a network, and not a runtime of its own."""
+    path = Path(source)
+    return path.suffix not in (".tflite", ".onnx") and saved_model_folder(path) is None
+
+
 def saved_model_folder(path: Path) -> Path | None:
     """Return a folder itself if it is a SavedModel, else its newest version that is one; None without any."""
     if (path / "saved_model.pb").is_file():

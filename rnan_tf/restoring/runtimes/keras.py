@@ -12,7 +12,6 @@ from rnan_tf.network.model import RNAN
 from rnan_tf.restoring.card import ModelCard, card_of
 from rnan_tf.restoring.runtimes.runtime import Runtime
 
-
 # Tiles at a time on JAX, where cores do not share them out among them.
 BATCH = 16
 
