@@ -12,8 +12,8 @@ from rnan_tf.network.model import RNAN
 from rnan_tf.restoring.card import ModelCard, card_of
 from rnan_tf.restoring.runtimes.runtime import Runtime
 
-# Tiles at a time on JAX, where cores do not share them out among them.
-BATCH = 16
+# Tiles at a time on JAX, on accelerators and on CPUs: batches are filled up to so many.
+BATCH = {True: 16, False: 4}
 
 
 class KerasRuntime(Runtime):
@@ -29,7 +29,7 @@ class KerasRuntime(Runtime):
         super().__init__(name, card or card_of(model, name))
         self.one_shape = keras.backend.backend() == "jax"
         if self.one_shape:
-            self.batch = BATCH
+            self.batch = BATCH[_has_accelerator()]
         else:
             # Where there is a GPU, Keras would compile every tile shape with XLA, which cannot do the attention's loop.
             model.jit_compile = False
