@@ -22,8 +22,9 @@ class JobError(RuntimeError):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an exception says that memory, the machine's or a GPU's, does not suffice."""
-    # TensorFlow's class by its name: this module is imported before TensorFlow, and without it.
-    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+    # TensorFlow's class by its name: this module is imported before TensorFlow, and without it. JAX has no such class.
+    named = type(error).__name__ == "ResourceExhaustedError" or str(error).startswith("RESOURCE_EXHAUSTED")
+    return isinstance(error, MemoryError) or named
 
 
 def first_line(error: BaseException, length: int = 200) -> str:

@@ -11,6 +11,7 @@ _MODULES = {
     "serving": ("tensorflow_serving",),
     "train": ("matplotlib", "tensorboard"),
     "heif": ("pillow_heif",),
+    "jax": ("jax",),
 }
 
 
@@ -18,7 +19,7 @@ def check_extra(extra: str, needed_by: str = "") -> None:
     """Check that the packages of an extra can be imported.
 
     Args:
-        extra: "tflite", "onnx", "raw", "serving", "train" or "heif".
+        extra: "tflite", "onnx", "raw", "serving", "train", "heif" or "jax".
         needed_by: what needs them, for the message.
 
     Raises:

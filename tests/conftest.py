@@ -60,6 +60,32 @@ def start_python():
 
 
 @pytest.fixture(scope="session")
+def run_jax(tmp_path_factory):
+    """Run `python ARGUMENTS... --backend jax` in a process of its own, with JAX's log of compilations on stderr."""
+    cache = tmp_path_factory.mktemp("compiled")  # the processes' networks are the same, and compiling takes longest
+
+    def run(*arguments, devices=1):
+        flags = f"--xla_backend_optimization_level=0 --xla_force_host_platform_device_count={devices}"
+        environment = {
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+            "JAX_PLATFORMS": "cpu",
+            "JAX_LOG_COMPILES": "1",
+            "JAX_COMPILATION_CACHE_DIR": str(cache),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "XLA_FLAGS": flags,
+        }
+        return subprocess.run(
+            [sys.executable, *map(str, arguments), "--backend", "jax"],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def photographs(tmp_path_factory):
     """A folder of small pieces of real photographs to train on."""
     import skimage.data

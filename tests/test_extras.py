@@ -33,6 +33,7 @@ def test_nothing_is_said_where_all_is_there(without, extra):
     [
         ("tflite", ["ai_edge_quantizer"], "ai_edge_quantizer not installed: pip install 'rnan-tf[tflite]'"),
         ("onnx", ["onnx", "tf2onnx"], "onnx, tf2onnx not installed: pip install 'rnan-tf[onnx]'"),
+        ("jax", ["jax"], "jax not installed: pip install 'rnan-tf[jax]'"),
         ("raw", ["rawpy"], "rawpy not installed: pip install 'rnan-tf[raw]'"),
         ("serving", ["tensorflow_serving"], "tensorflow_serving not installed: pip install 'rnan-tf[serving]'"),
         ("train", ["matplotlib", "tensorboard"], "matplotlib, tensorboard not installed: pip install 'rnan-tf[train]'"),

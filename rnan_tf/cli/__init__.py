@@ -6,8 +6,10 @@ import os
 import sys
 
 from rnan_tf import __version__
+from rnan_tf.cli.options import add_backend
 from rnan_tf.cli.parser import Parser
-from rnan_tf.errors import command
+from rnan_tf.errors import InputError, command
+from rnan_tf.extras import check_extra
 from rnan_tf.quiet import import_tensorflow
 
 # What is typed -> (module of this folder with `main`, what it does).
@@ -26,6 +28,8 @@ COMMANDS = {
 _NEED_TENSORFLOW = ("train", "export_saved_model", "export_tflite", "export_onnx", "verify")
 
 _TILES_SIDE_BY_SIDE = ("restore", "evaluate")
+
+_CHOOSE_BACKEND = ("restore", "evaluate", "train")
 
 
 def build_parser() -> Parser:
@@ -60,9 +64,25 @@ def run_command(module: str, argv: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may not be text
     if module in _TILES_SIDE_BY_SIDE:  # then operators that share a core's time only wait for one another
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    if module in _CHOOSE_BACKEND:
+        _choose_backend(sys.argv[1:] if argv is None else argv)
     if module in _NEED_TENSORFLOW:
         import_tensorflow()
     return importlib.import_module(f"rnan_tf.cli.{module}").main(argv)
+
+
+def _choose_backend(argv):
+    """Tell Keras, which asks once, as it is imported: before a command can parse its arguments."""
+    parser = Parser(add_help=False)
+    add_backend(parser)
+    backend = parser.parse_known_args(argv)[0].backend
+    if backend is None:
+        return
+    if backend == "jax":
+        check_extra("jax", "--backend jax")
+    if (keras := sys.modules.get("keras")) and keras.backend.backend() != backend:
+        raise InputError(f"`backend` {backend}: Keras runs on {keras.backend.backend()} in this process already")
+    os.environ["KERAS_BACKEND"] = backend
 
 
 @command

@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from rnan_tf.cli.jobs import keep_inputs
-from rnan_tf.cli.options import add_precision, add_strengths, add_task, add_tiling, asked_strength
+from rnan_tf.cli.options import add_computation, add_strengths, add_task, add_tiling, asked_strength, check_backend
 from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, command
 from rnan_tf.files import make_folder, write_atomically
@@ -30,6 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     task = get_task(args.task).with_subsampling(*([args.subsampling] if args.subsampling else []))
     sizes = {"tile": args.tile, "overlap": args.overlap}
     tiling = asked_tiling(**sizes)
+    check_backend(args.backend, args.model)
     if args.self_ensemble and not args.model:
         raise InputError("--self-ensemble needs --model")
     asked = asked_strength(args, task)
@@ -89,7 +90,7 @@ def build_parser() -> Parser:
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument("--json", metavar="FILE", help="write the result here")
     parser.add_argument("--csv", metavar="FILE", help="write a row for each image here")
-    add_precision(parser)
+    add_computation(parser)
     add_tiling(parser)
     return parser
 

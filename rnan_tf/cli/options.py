@@ -11,6 +11,8 @@ from rnan_tf.tasks.task import TASKS, Task
 OLD_TASK = "task sr is sr-x2, sr-x3 or sr-x4 now"
 OLD_LEVEL = "--level is now --sigma for noise and --quality for JPEG; the scale is part of the task's name, as in sr-x2"
 
+BACKENDS = ("tensorflow", "jax")
+
 PRIVATE_NETWORK = (
     "you trust everyone who can reach this machine: TensorFlow listens on all its interfaces, and whoever reaches the "
     "ports runs graphs with your rights"
@@ -96,14 +98,32 @@ def add_tiling(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_precision(parser: argparse.ArgumentParser) -> None:
-    """Add the option of the computation's precision."""
+def add_computation(parser: argparse.ArgumentParser) -> None:
+    """Add what a network is computed with, and how exactly."""
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
         default=PRECISIONS[0],
         help="of the computation; bfloat16 needs a processor with instructions for it (float32)",
     )
+    add_backend(parser)
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """Add `--backend`, which `rnan_tf.cli.run_command` acts upon before it imports the command."""
+    parser.add_argument("--backend", choices=BACKENDS, help="what Keras computes with (tensorflow)")
+
+
+def check_backend(backend: str | None, model: str | None, fast: bool = False) -> None:
+    """Check that Keras runs the network that `--model` or `--fast` asks for, if `--backend` is given.
+
+    Raises:
+        InputError: another runtime does.
+    """
+    from rnan_tf.restoring.runtimes import runs_on_keras
+
+    if backend and (fast or (model and not runs_on_keras(model))):
+        raise InputError(f"{'`fast`' if fast else model}: its runtime is not Keras; leave `backend` out")
 
 
 def printable(text: str) -> str:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from rnan_tf.cli.jobs import STREAM, in_shard, keep_inputs, plan, read_stream
 from rnan_tf.cli.networks import Networks
-from rnan_tf.cli.options import add_precision, add_strengths, add_task, add_tiling, printable
+from rnan_tf.cli.options import add_computation, add_strengths, add_task, add_tiling, check_backend, printable
 from rnan_tf.cli.parser import Parser
 from rnan_tf.cli.report import Report
 from rnan_tf.errors import InputError, JobError, command, is_out_of_memory, with_dashes
@@ -40,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     """Restore one photograph after the other."""
     args = build_parser().parse_args(argv)
     asked_tiling(args.tile, args.overlap)  # wrong use, before a model is loaded
+    check_backend(args.backend, args.model, args.fast)
     jobs = plan(args.photos, args.output, args.format and f".{args.format}")
     if args.report:
         keep_inputs([args.report], [job.source for job in jobs])
@@ -71,7 +72,7 @@ def build_parser() -> Parser:
         "default: the preset for --task",
     )
     add("--fast", action="store_true", help="the preset's int8 network: several times faster, a little worse")
-    add_precision(parser)
+    add_computation(parser)
     add_task(parser, "what to restore (what the photograph needs, by its look)")
     add_strengths(
         parser,

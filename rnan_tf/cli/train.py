@@ -8,9 +8,10 @@ import sys
 import typing
 from pathlib import Path
 
+import keras
 import tensorflow as tf
 
-from rnan_tf.cli.options import PRIVATE_NETWORK, add_old_level, add_task
+from rnan_tf.cli.options import PRIVATE_NETWORK, add_backend, add_old_level, add_task
 from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import command
 from rnan_tf.extras import check_extra
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     """Read the command line, train, and print the closing table."""
     asked, placement, run_dir, data_changed = parse_arguments(argv)
     check_extra("train")  # the curves are drawn only at the first validation
-    has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    has_gpu = _has_gpu()
     run_dir = run_dir or Path("runs") / f"{asked.task}-{asked.model or default_model(get_task(asked.task), has_gpu)}"
     config = asked.resolved(has_gpu, run_dir)
     strategy = make_strategy(placement, config.batch_size)  # before any operation
@@ -58,6 +59,12 @@ def main(argv: list[str] | None = None) -> int:
                 print(run.closing_table())
                 print(f"model:   {run.folder / 'best.keras'}\npicture: {run.folder / 'panel.png'}")
     return 0
+
+
+def _has_gpu():
+    if keras.backend.backend() == "jax":
+        return not keras.distribution.list_devices()[0].startswith("cpu")  # or a TPU
+    return bool(tf.config.list_physical_devices("GPU"))  # before the strategy is made, no devices may be set up
 
 
 def parse_arguments(argv: list[str] | None) -> Asked:
@@ -97,6 +104,7 @@ def parse_arguments(argv: list[str] | None) -> Asked:
         "--data-changed", choices=("ok",), help="go on with other photographs than the run began with, its split kept"
     )
     where = parser.add_argument_group("where it runs")
+    add_backend(where)
     where.add_argument(
         "--strategy",
         choices=STRATEGIES,
@@ -109,6 +117,7 @@ def parse_arguments(argv: list[str] | None) -> Asked:
     )
     where.add_argument("--i-know-this-network-is-private", action="store_true", help=PRIVATE_NETWORK)
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(parser.parse_args(argv)).items()}
+    del given["backend"]
     run_dir, recipe, data_changed = (given.pop(name) for name in ("run_dir", "recipe", "data_changed"))
     placement = Placement(*(given.pop(field.name) for field in dataclasses.fields(Placement)))
     config = read_config(recipe) if recipe else TrainConfig()

@@ -31,7 +31,7 @@ class RNAN(keras.Model):
             enlarged image, as always with `space_to_depth` above 1; False is the paper, which adds to nothing.
         value_range: the network inside works on images times this. The reference's weights expect 255; sigmoid and
             softmax are not scale-free.
-        input_size: (H, W) if static, None for any size from 1x1 up. JAX needs it static.
+        input_size: (H, W) if static, None for any size from 1x1 up.
         chunk_size: rows of the attention's score matrix held at one time; smaller takes less memory.
         metadata: what the model was trained for, plain JSON data that is saved with it.
         dtype: a Keras dtype or policy, such as "mixed_bfloat16"; the output is float32 always.

@@ -160,7 +160,7 @@ class Restorer:
             InputError: the sizes do not fit together, or were given for a network whose tile is fixed.
         """
         tiling = self.runtime.tiling
-        if not tiling.fixed:
+        if self.card.tile is None:
             return asked_tiling(tile, overlap, tiling)
         if tile is not None or overlap is not None:
             raise InputError(f"{self.runtime.name}: its tiles have a fixed size; leave `tile` and `overlap` out")

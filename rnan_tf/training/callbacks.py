@@ -3,6 +3,7 @@
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -79,12 +80,16 @@ class Validation(keras.callbacks.Callback):
         if not between:
             self.runtime.model.set_weights(average_weights(self.model))
             predict = self.runtime.at(self.strength)
-            first, *others = evaluate(self.images, self.task, self.strength, predict, _VALIDATION_TILING)
+            first, *others = evaluate(self.images, self.task, self.strength, predict, self._tiling())
             logs["val_psnr"] = mean_scores(image.scores for image in (first, *others))["psnr"]
             self._record(step, logs, first)
         # While steps are being dropped or diverge, the checkpoint to go back to is one from before.
         if not (self.progress.bad_in_a_row or self.progress.high_in_a_row) or step == self.last_step:
             save_checkpoint(self.run_dir / "checkpoints", self.model, self.progress)
+
+    def _tiling(self):
+        own = self.runtime.tiling
+        return replace(_VALIDATION_TILING, fixed=True, batch=own.batch) if own.fixed else _VALIDATION_TILING
 
     def _record(self, step, logs, shown: Evaluated):
         scores = {key: float(logs[key]) for key in ("loss", "psnr", "val_psnr")}

@@ -70,7 +70,8 @@ def save_checkpoint(folder: Path, model: keras.Model, progress: Progress) -> Non
         except RuntimeError as error:  # so h5py says that the disk was full when it closed the file
             raise OSError(str(error)) from error
         constants = {name: getattr(model, name) for name in CONSTANTS}
-        progress_json = {**asdict(progress), "keras": keras.__version__, "network": constants}
+        versions = {"keras": keras.__version__, "backend": keras.backend.backend()}
+        progress_json = {**asdict(progress), **versions, "network": constants}
         (temporary / "progress.json").write_text(json.dumps(progress_json))
     for old in _newest_first(folder)[KEEP:]:
         shutil.rmtree(old)
@@ -115,11 +116,13 @@ class Damaged(Exception):
 def _load(checkpoint, model):
     try:
         data = _read_json(checkpoint)
-        written_with = data.pop("keras", None)
+        written_with, backend = data.pop("keras", None), data.pop("backend", "tensorflow")
         del data["network"]
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # all that Keras does about an optimizer that does not fit
             model.load_weights(checkpoint / "model.weights.h5")
+        if backend != (now := keras.backend.backend()):
+            print(f"{checkpoint.name} was written on {backend}; the run resumes on {now}", flush=True)
         return Progress(**data)
     except (Damaged, JobError):
         raise

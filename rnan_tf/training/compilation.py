@@ -91,8 +91,9 @@ def compile_model(model: TrainedRNAN, config: TrainConfig) -> None:
     if config.precision == "float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     loss = {"l1": "mean_absolute_error", "l2": "mean_squared_error"}[config.loss]
-    # XLA is slower than the plain graph on CPUs, and cannot compile the attention's loop over an unknown size.
-    model.compile(optimizer, loss, weighted_metrics=[psnr], jit_compile=False)
+    # Of TensorFlow, XLA is slower than the plain graph on CPUs, and cannot compile the attention's loop over an unknown
+    # size. JAX without it would run one operation at a time.
+    model.compile(optimizer, loss, weighted_metrics=[psnr], jit_compile=keras.backend.backend() == "jax")
     model.pieces = config.accumulate
     # Under a strategy variables are made in its scope, by all workers at a time.
     optimizer.build(model.trainable_variables)
@@ -105,6 +106,14 @@ def compile_model(model: TrainedRNAN, config: TrainConfig) -> None:
 def inner_optimizer(model: TrainedRNAN) -> GuardedAdam | GuardedMuon:
     """Return the optimizer that holds the state, without the one that scales the loss of float16."""
     return getattr(model.optimizer, "inner_optimizer", model.optimizer)
+
+
+def set_rate_factor(model: TrainedRNAN, factor: float) -> None:
+    """Multiply the schedule's learning rate by a number, from the next `fit` on."""
+    optimizer = inner_optimizer(model)
+    if optimizer.rate_factor != factor:
+        optimizer.rate_factor = factor
+        model.make_train_function(force=True)
 
 
 def average_weights(model: TrainedRNAN) -> list:

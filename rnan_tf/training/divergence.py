@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from rnan_tf.training.checkpoints import Progress
-from rnan_tf.training.compilation import inner_optimizer
 
 # Muon's steps have a fixed size, so that at too high a rate its loss grows without ever becoming infinite. Losses of
 # noise of any sigma differ by less than this factor from their median, and not for so many steps.
@@ -37,18 +36,15 @@ class Guard(keras.callbacks.Callback):
         self.progress, self.max_bad_steps = progress, max_bad_steps
 
     def on_train_begin(self, logs=None):
-        self.applied = self._applied_steps()
+        self.applied = int(ops.convert_to_numpy(self.model.optimizer.iterations))
 
     def on_train_batch_end(self, batch, logs=None):
-        before, self.applied = self.applied, self._applied_steps()
+        before, self.applied = self.applied, int(logs["applied_steps"])
         if self.applied > before:
             self.progress.bad_in_a_row = 0
             self._look_at_loss(float(logs["step_loss"]))
         else:
-            self._count_dropped_step()
-
-    def _applied_steps(self):
-        return int(ops.convert_to_numpy(inner_optimizer(self.model).iterations))
+            self._count_dropped_step(logs.get("loss_scale", 0))
 
     def _look_at_loss(self, loss):
         progress = self.progress
@@ -61,12 +57,11 @@ class Guard(keras.callbacks.Callback):
         progress.high_in_a_row = 0
         progress.losses = [*progress.losses, loss][-MEDIAN_OF:]
 
-    def _count_dropped_step(self):
+    def _count_dropped_step(self, loss_scale):
         progress = self.progress
         progress.dropped += 1
         # float16 overflows until its scale has settled; from 1 down the scale is not the cause.
-        scale = getattr(self.model.optimizer, "dynamic_scale", None)
-        if scale is None or ops.convert_to_numpy(scale) < 1:
+        if loss_scale < 1:
             progress.bad_in_a_row += 1
         if progress.bad_in_a_row >= self.max_bad_steps:
             raise Diverged(f"{self.max_bad_steps} steps in a row had a NaN or infinite loss or gradient")

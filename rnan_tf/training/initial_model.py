@@ -5,6 +5,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import keras
+
 import rnan_tf
 from rnan_tf.errors import InputError, first_line
 from rnan_tf.network.cost import multiply_adds
@@ -18,8 +20,9 @@ from rnan_tf.training.config import TrainConfig
 from rnan_tf.training.patches import PatchSpec
 from rnan_tf.training.train_step import TrainedRNAN
 
-# Of maps up to so many positions, chunks of the attention save no memory worth their time.
-WHOLE_MAP = 1024
+# Of maps up to so many positions, chunks of the attention save no memory worth their time; of accelerators' memory
+# that is more.
+WHOLE_MAP = {"tensorflow": 1024, "jax": 4096}
 
 
 def build_model(config: TrainConfig, spec: PatchSpec, constants: dict[str, Any] | None = None) -> TrainedRNAN:
@@ -59,8 +62,9 @@ def build_model(config: TrainConfig, spec: PatchSpec, constants: dict[str, Any] 
         raise InputError(f"`network` {json.dumps(config.network)}: {first_line(error)}") from error
     details |= {"parameters": model.count_params(), "multiply_adds": round(multiply_adds(model))}
     model.metadata = card.with_details(**details).to_dict()
-    if (config.patch_size // model.space_to_depth) ** 2 <= WHOLE_MAP:
-        model = model.rebuild(chunk_size=WHOLE_MAP)
+    whole_map = WHOLE_MAP[keras.backend.backend()]
+    if (config.patch_size // model.space_to_depth) ** 2 <= whole_map:
+        model = model.rebuild(chunk_size=whole_map)
     if constants:
         model = model if constants == constants_of(model) else model.rebuild(**constants)
     elif config.init:

@@ -5,40 +5,26 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import keras
-import tensorflow as tf
 from keras import ops
 
+if keras.backend.backend() == "jax":
+    from rnan_tf.training.on_jax import ApplyIfFinite
+else:
+    from rnan_tf.training.on_tensorflow import ApplyIfFinite
 
-class Guarded:
+
+class Guarded(ApplyIfFinite):
     """What both optimizers share: in a step whose gradient is not finite nothing changes, their own state included.
 
-    They take gradients that are summed over the devices already.
-
     Attributes:
-        rate_factor: the learning rate is the schedule's times this variable, which is not saved with the others.
+        rate_factor: the learning rate is the schedule's times this number, a constant of the compiled step.
     """
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.rate_factor = tf.Variable(1.0, trainable=False)
+    rate_factor = 1.0
 
     @property
     def learning_rate(self):
         return super().learning_rate * self.rate_factor
-
-    def apply(self, grads, trainable_variables=None):
-        finite = tf.math.is_finite(tf.linalg.global_norm(grads))
-        # Assignments to mirrored variables meet across the devices, which a condition on one device must not contain.
-        tf.distribute.get_replica_context().merge_call(self._apply_if, (finite, grads, trainable_variables))
-
-    def _apply_if(self, strategy, finite, grads, trainable_variables):
-        def apply():
-            strategy.extended.call_for_each_replica(super(Guarded, self).apply, (grads, trainable_variables))
-
-        tf.cond(strategy.experimental_local_results(finite)[0], apply, lambda: None)
-
-    def _all_reduce_sum_gradients(self, grads_and_vars):
-        return grads_and_vars
 
     def finalize_variable_values(self, var_list):
         # Keras' own ends a fit by writing the moving average over the weights, from which training could not go on.

@@ -15,7 +15,7 @@ from rnan_tf.network.model import RNAN
 from rnan_tf.training import report
 from rnan_tf.training.callbacks import ProgressBar, StopOnSignal, Validation
 from rnan_tf.training.checkpoints import Progress, save_checkpoint
-from rnan_tf.training.compilation import compile_model, inner_optimizer
+from rnan_tf.training.compilation import compile_model, set_rate_factor
 from rnan_tf.training.config import TrainConfig
 from rnan_tf.training.data import RunData
 from rnan_tf.training.data_service import check_address, store_photographs, through_service
@@ -185,7 +185,7 @@ class Run:
         steps = min(config.validate_every - into_epoch, config.steps - step)
         whole_epochs = (config.steps - step) // config.validate_every
         epochs = whole_epochs if not into_epoch and whole_epochs else 1
-        inner_optimizer(self.network).rate_factor.assign(0.5**self.progress.rollbacks)
+        set_rate_factor(self.network, 0.5**self.progress.rollbacks)
         bar = ProgressBar(config.steps, self.progress)
         validation = Validation(
             self.averaged,

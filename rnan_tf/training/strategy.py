@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import keras
 import tensorflow as tf
 
 from rnan_tf.errors import InputError, JobError, first_line
@@ -60,6 +61,8 @@ def make_strategy(placement: Placement, batch_size: int) -> tf.distribute.Strate
         JobError: the cluster does not come about.
     """
     workers = _workers() if placement.strategy in ("auto", "multi-worker") else 0
+    if keras.backend.backend() == "jax":
+        return _use_devices_of_jax(placement, workers, batch_size)
     if placement.strategy == "multi-worker" and not workers:
         raise InputError(
             "`strategy` multi-worker needs the environment variable TF_CONFIG with the cluster's addresses; "
@@ -72,12 +75,15 @@ def make_strategy(placement: Placement, batch_size: int) -> tf.distribute.Strate
         strategy = _join_cluster(workers)
     else:
         strategy = _local_strategy(placement)
-    if batch_size % strategy.num_replicas_in_sync:
-        raise InputError(
-            f"`batch_size` {batch_size} is over all devices and must be a multiple of their number, "
-            f"{strategy.num_replicas_in_sync}"
-        )
+    _check_share(batch_size, strategy.num_replicas_in_sync)
     return strategy
+
+
+def _check_share(batch_size, devices):
+    if batch_size % devices:
+        raise InputError(
+            f"`batch_size` {batch_size} is over all devices and must be a multiple of their number, {devices}"
+        )
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
@@ -200,21 +206,43 @@ def _join_cluster(workers):
 
 def _local_strategy(placement):
     gpus, cpus = ([d.name.removeprefix("/device:") for d in tf.config.list_logical_devices(k)] for k in ("GPU", "CPU"))
+    devices = _chosen(placement, gpus, cpus)
+    if placement.strategy == "mirrored" or len(devices) > 1:
+        return tf.distribute.MirroredStrategy(devices)
+    return tf.distribute.OneDeviceStrategy(devices[0]) if devices else tf.distribute.get_strategy()
+
+
+def _chosen(placement, visible, others):
+    """Return the devices that are asked for, or all that are `visible`; none for the default one."""
     devices = [name.upper() for name in placement.devices or ()]
     for name in devices:
-        if name not in gpus + cpus:
-            raise InputError(f"`devices` {name}: no such device; there are {', '.join(gpus + cpus)}")
+        if name not in (*visible, *others):
+            raise InputError(f"`devices` {name}: no such device; there are {', '.join((*visible, *others))}")
     if len(set(devices)) < len(devices):
         raise InputError(f"`devices` {' '.join(devices)}: each may be named once")
     if placement.strategy == "one":
         if len(devices) > 1:
             raise InputError("`strategy` one takes one of `devices`")
     elif placement.strategy == "mirrored" and not devices:
-        devices = gpus
+        devices = visible
         if not devices:
             raise InputError("`strategy` mirrored: no GPU is visible; name `devices`")
-    elif not devices and len(gpus) > 1:
-        devices = gpus
-    if placement.strategy == "mirrored" or len(devices) > 1:
-        return tf.distribute.MirroredStrategy(devices)
-    return tf.distribute.OneDeviceStrategy(devices[0]) if devices else tf.distribute.get_strategy()
+    elif not devices and len(visible) > 1:
+        devices = visible
+    return devices
+
+
+def _use_devices_of_jax(placement, workers, batch_size):
+    """Let Keras spread each batch over the devices, in one program; to TensorFlow, which feeds it, it is one device."""
+    if workers or placement.strategy == "multi-worker":
+        raise InputError("clusters by TF_CONFIG train on TensorFlow only; leave `backend` jax, or TF_CONFIG, out")
+    if placement.data_service:
+        raise InputError("`data_service` feeds TensorFlow only; leave it, or `backend` jax, out")
+    tf.config.set_visible_devices([], "GPU")  # whose memory it would take away from JAX
+    visible, cpus = ([name.upper() for name in keras.distribution.list_devices(kind)] for kind in (None, "cpu"))
+    devices = _chosen(placement, visible, [name for name in cpus if name not in visible])
+    _check_share(batch_size, max(len(devices), 1))
+    if devices:
+        each = keras.distribution.DataParallel(devices=[name.lower() for name in devices])
+        keras.distribution.set_distribution(each)
+    return tf.distribute.get_strategy()

@@ -1,16 +1,14 @@
 """A run that is killed, stopped or out of space, and started again, ends with the bits of one that was not."""
 
-import hashlib
-import io
 import json
 import signal
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
-import h5py
 import pytest
+
+from tests.helpers.run_state import final_state
 
 pytestmark = pytest.mark.slow
 
@@ -46,27 +44,7 @@ def uninterrupted(photographs, tmp_path_factory):
     done = train(photographs, run_dir)
     assert done.returncode == 0, done.stderr
     assert "2 steps in a row" in done.stdout and "going back to step 6 at half the learning rate" in done.stdout
-    return final_state(run_dir)
-
-
-def datasets(file):
-    """Return the sha256 of each array in an HDF5 file, and of all of them."""
-    arrays = {}
-    with h5py.File(file) as content:
-        content.visititems(lambda name, item: arrays.update({name: item}) if isinstance(item, h5py.Dataset) else None)
-        hashes = {name: hashlib.sha256(item[()].tobytes()).hexdigest() for name, item in sorted(arrays.items())}
-    return {**hashes, "all": hashlib.sha256(json.dumps(hashes).encode()).hexdigest()}
-
-
-def final_state(run_dir):
-    """Return hashes of all that a run ends with, and its progress."""
-    checkpoint = run_dir / "checkpoints" / f"step-{STEPS:09d}"
-    state = {"checkpoint": datasets(checkpoint / "model.weights.h5")}
-    assert sum("optimizer" in name for name in state["checkpoint"]) > 100  # moments and averages are among them
-    for name in ("best.keras", "last.keras"):
-        with zipfile.ZipFile(run_dir / name) as archive:
-            state[name] = datasets(io.BytesIO(archive.read("model.weights.h5")))
-    return {**state, "progress": json.loads((checkpoint / "progress.json").read_text())}
+    return final_state(run_dir, STEPS)
 
 
 def test_killed_ten_times_a_run_ends_with_the_same_bits(photographs, uninterrupted, tmp_path):
@@ -75,7 +53,7 @@ def test_killed_ten_times_a_run_ends_with_the_same_bits(photographs, uninterrupt
         assert done.returncode == -signal.SIGKILL, (place, step, done.stderr)
     done = train(photographs, tmp_path)
     assert done.returncode == 0, done.stderr
-    state = final_state(tmp_path)
+    state = final_state(tmp_path, STEPS)
     print({name: state[name]["all"] for name in ("checkpoint", "best.keras", "last.keras")})  # `pytest -s` shows them
     assert [row["step"] for row in state["progress"]["history"]] == [3, 6, 9, 12]
     assert (state["progress"]["dropped"], state["progress"]["rollbacks"]) == (3, 1)
@@ -93,7 +71,7 @@ def test_a_signal_saves_and_says_how_to_go_on(photographs, uninterrupted, tmp_pa
     done = train(photographs, tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"going on from step 11 of {STEPS}" in done.stdout
-    assert final_state(tmp_path) == uninterrupted
+    assert final_state(tmp_path, STEPS) == uninterrupted
 
 
 @pytest.fixture
@@ -121,4 +99,4 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_afterwards(photographs, uni
     done = train(photographs, run_dir)
     assert done.returncode == 0, done.stderr
     assert "going on from step 6" in done.stdout
-    assert final_state(run_dir) == uninterrupted
+    assert final_state(run_dir, STEPS) == uninterrupted

@@ -1,5 +1,6 @@
 """Run trained networks of every kind: Keras models, `.tflite` and `.onnx` files, SavedModels."""
 
+import os
 from pathlib import Path
 
 from rnan_tf.errors import InputError
@@ -23,7 +24,7 @@ def open_runtime(source: str | Path, task: str | None = None, precision: str = P
             the precision is none that it can be run in here.
     """
     path = Path(source)
-    if precision != PRECISIONS[0] and (path.suffix in (".tflite", ".onnx") or saved_model_folder(path)):
+    if precision != PRECISIONS[0] and not runs_on_keras(source):
         raise InputError(f"{source}: the precision of an exported network is fixed; leave `precision` out")
     if path.suffix == ".tflite":
         from rnan_tf.restoring.runtimes.litert import LiteRtRuntime
@@ -33,7 +34,8 @@ def open_runtime(source: str | Path, task: str | None = None, precision: str = P
         from rnan_tf.restoring.runtimes.onnx import OnnxRuntime
 
         return OnnxRuntime.open(path, task)
-    import_tensorflow()
+    if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        import_tensorflow()
     if folder := saved_model_folder(path):
         from rnan_tf.restoring.runtimes.saved_model import SavedModelRuntime
 
@@ -41,6 +43,12 @@ def open_runtime(source: str | Path, task: str | None = None, precision: str = P
     from rnan_tf.restoring.runtimes.keras import KerasRuntime
 
     return KerasRuntime.open(source, task, precision)
+
+
+def runs_on_keras(source: str | Path) -> bool:
+    """Return whether Keras runs a network, and not a runtime of its own."""
+    path = Path(source)
+    return path.suffix not in (".tflite", ".onnx") and saved_model_folder(path) is None
 
 
 def saved_model_folder(path: Path) -> Path | None:

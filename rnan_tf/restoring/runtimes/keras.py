@@ -14,6 +14,9 @@ from rnan_tf.network.model import RNAN
 from rnan_tf.restoring.card import ModelCard, card_of
 from rnan_tf.restoring.runtimes.runtime import Runtime
 
+# Tiles at a time on JAX, on accelerators and on CPUs: batches are filled up to so many.
+BATCH = {True: 16, False: 4}
+
 
 class KerasRuntime(Runtime):
     """A Keras model.
@@ -26,9 +29,13 @@ class KerasRuntime(Runtime):
 
     def __init__(self, model: RNAN, card: ModelCard | None = None, name: str = "the model"):
         super().__init__(name, card or card_of(model, name))
-        # Where there is a GPU, Keras would compile every tile shape with XLA, which cannot do the attention's loop.
-        model.jit_compile = False
-        model.make_predict_function()  # before threads share it
+        self.one_shape = keras.backend.backend() == "jax"
+        if self.one_shape:
+            self.batch = BATCH[_has_accelerator()]
+        else:
+            # Where there is a GPU, Keras would compile every tile shape with XLA, which cannot do the attention's loop.
+            model.jit_compile = False
+            model.make_predict_function()  # before threads share it
         self.model = model
         if model.space_to_depth == 1:  # attention between all pixels of a tile: its cost grows with the tile's area
             self.best_tile = 64
@@ -50,6 +57,9 @@ class KerasRuntime(Runtime):
                 self.model.predict_on_batch(inputs if self.card.conditional else inputs["image"]), np.float32
             )
 
+        if self.one_shape:
+            missing = -len(batch) % self.batch
+            return restore(np.concatenate([batch, np.repeat(batch[:1], missing, axis=0)]))[: len(batch)]
         return restore(batch) if _has_accelerator() else self.side_by_side(restore, batch)
 
     def operators(self) -> dict[str, int]:

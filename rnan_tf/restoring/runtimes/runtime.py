@@ -24,20 +24,23 @@ class Runtime(ABC):
 
     Attributes:
         best_tile: height and width of the tiles that take it the least time, where its sizes are not fixed.
+        batch: how many tiles it takes at a time.
+        one_shape: whether it compiles a program for each shape of a batch, so that all tiles should have one.
     """
 
     best_tile = Tiling.tile
+    one_shape = False
 
     def __init__(self, name: str, card: ModelCard):
         self.name, self.card = name, card
+        self.batch = 4 * count_cores()  # so many that each core has some
 
     @property
     def tiling(self) -> Tiling:
-        """How images are cut up for it; so many tiles at a time that each core has some."""
-        batch = 4 * count_cores()
+        """How images are cut up for it."""
         if self.card.tile is None:
-            return Tiling(self.best_tile, batch=batch)
-        return Tiling(self.card.tile, self.card.overlap or 0, fixed=True, batch=batch)
+            return Tiling(self.best_tile, fixed=self.one_shape, batch=self.batch)
+        return Tiling(self.card.tile, self.card.overlap or 0, fixed=True, batch=self.batch)
 
     def run(self, batch: np.ndarray, strength: float = 0.0) -> np.ndarray:
         """Restore tiles.
