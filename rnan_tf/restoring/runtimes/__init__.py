@@ -3,21 +3,25 @@
 from pathlib import Path
 
 from rnan_tf.quiet import import_tensorflow
+from rnan_tf.restoring.runtimes.described import DescribedRuntime, saved_model_folder
 from rnan_tf.restoring.runtimes.runtime import Runtime
 
 
-def open_runtime(source: str | Path, task: str | None = None) -> Runtime:
+def open_runtime(source: str | Path, task: str | None = None, load_weights: bool = True) -> Runtime:
     """Open a trained network; only its own runtime is imported.
 
     Args:
         source: a preset's name, a `.keras`, `.tflite` or `.onnx` file, the folder of a SavedModel (of a version, or of
             all of them: the newest is taken), or of a training run.
         task: what it was trained for, if its file does not say.
+        load_weights: False reads its card alone.
 
     Raises:
         InputError: there is no such network, it is damaged, was trained for another task, or its runtime is missing.
     """
     path = Path(source)
+    if not load_weights:
+        return DescribedRuntime.open(source, task)
     if path.suffix == ".tflite":
         from rnan_tf.restoring.runtimes.litert import LiteRtRuntime
 
@@ -34,11 +38,3 @@ def open_runtime(source: str | Path, task: str | None = None) -> Runtime:
     from rnan_tf.restoring.runtimes.keras import KerasRuntime
 
     return KerasRuntime.open(source, task)
-
-
-def saved_model_folder(path: Path) -> Path | None:
-    """Return a folder itself if it is a SavedModel, else its newest version that is one; None without any."""
-    if (path / "saved_model.pb").is_file():
-        return path
-    versions = [file.parent for file in path.glob("*/saved_model.pb") if file.parent.name.isdecimal()]
-    return max(versions, key=lambda version: int(version.name), default=None)

@@ -37,14 +37,14 @@ class KerasRuntime(Runtime):
         model = load_model(source)
         return cls(model, card_of(model, str(source), task), str(source))
 
-    def _run(self, batch: np.ndarray, strength: float) -> np.ndarray:
-        def restore(tiles: np.ndarray) -> np.ndarray:
+    def _run(self, batch: np.ndarray, strength: float | np.ndarray) -> np.ndarray:
+        def restore(tiles: np.ndarray, strength: float | np.ndarray) -> np.ndarray:
             inputs = self.inputs(tiles, strength)
             return np.asarray(
                 self.model.predict_on_batch(inputs if self.card.conditional else inputs["image"]), np.float32
             )
 
-        return restore(batch) if _has_accelerator() else self.side_by_side(restore, batch)
+        return restore(batch, strength) if _has_accelerator() else self.side_by_side(restore, batch, strength)
 
     def operators(self) -> dict[str, int]:
         return dict(Counter(type(layer).__name__ for layer in self.model.layers).most_common())
