@@ -15,7 +15,7 @@ _HOMES = {
     "Restorer": "restoring.restorer",
     "list_presets": "weights",
     "read_photo": "photos.photo",
-    "restore": "restoring.restorer",
+    "restore": "restoring.one_call",
     "write_photo": "photos.photo",
 }
 __all__ = list(_HOMES)

@@ -1,10 +1,12 @@
 """Write files so that readers see the old one or the whole new one, and nothing is left behind by a failure."""
 
 import contextlib
+import math
 import os
 import re
 import secrets
 import shutil
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,15 +60,18 @@ def is_leftover(name: str) -> bool:
     return re.fullmatch(rf"{re.escape(_PREFIX)}[0-9a-f]{{16}}-.+", name) is not None
 
 
-def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Remove the temporary files and folders that killed processes left in a folder.
+def remove_leftovers(folder: str | os.PathLike[str], older_than: float = -math.inf) -> None:
+    """Remove the temporary files and folders that killed processes left in a folder. What cannot be removed stays.
 
-    No other process may be writing there. What cannot be removed stays.
+    Args:
+        folder: the folder. No other process may be writing there, but for such as take less than `older_than`.
+        older_than: seconds since they were written to; younger ones stay.
     """
     for path in Path(folder).glob(f"{_PREFIX}*"):
         if is_leftover(path.name):
             with contextlib.suppress(OSError):
-                _remove(path)
+                if time.time() - path.stat().st_mtime > older_than:
+                    _remove(path)
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:

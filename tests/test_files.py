@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import stat
+import time
 
 import pytest
 
@@ -39,6 +40,15 @@ def test_leftovers_of_killed_processes_are_removed_and_nothing_else(tmp_path):
     assert len(list(tmp_path.iterdir())) == len(kept) + 2
     remove_leftovers(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(kept)
+
+
+def test_young_leftovers_stay_where_others_may_be_writing(tmp_path):
+    young, old = (tmp_path / f".rnan-tf-{number}123456789abcdef-a.png" for number in "01")
+    for path in (young, old):
+        path.write_bytes(b"")
+    os.utime(old, (time.time() - 100,) * 2)
+    remove_leftovers(tmp_path, older_than=50)
+    assert list(tmp_path.iterdir()) == [young]
 
 
 @pytest.mark.parametrize("old", [None, b"old"])

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -14,7 +15,6 @@ from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, command
 from rnan_tf.files import make_folder, write_atomically
 from rnan_tf.photos.finding import list_images
-from rnan_tf.photos.photo import as_photo
 from rnan_tf.restoring.evaluation import evaluate, mean_scores
 from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.restoring.tiling import asked_tiling
@@ -40,12 +40,12 @@ def main(argv: list[str] | None = None) -> int:
     reports = [Path(path) for path in (args.json, args.csv) if path]
     inputs = [file for pair in files for file in pair] if args.pairs else files
     keep_inputs(reports, [*inputs, *([Path(args.model)] if args.model else [])])
-    predict = choose = None
+    predict = restore_alone = None
     if args.model:
         restorer = Restorer.from_preset(args.model, args.task, precision=args.precision)
         tiling = restorer.tiling(**sizes, margin=args.self_ensemble)
-        if asked is None and task.strength is None:
-            choose = _told_by_estimate(restorer, args.self_ensemble)
+        if asked is None and task.strength is None and restorer.estimates:
+            restore_alone = partial(restorer, self_ensemble=args.self_ensemble, **sizes)
         else:
             strength = restorer.default_strength if asked is None else restorer.check_strength(asked)
             predict = restorer.predictor(strength, args.self_ensemble)
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         make_folder(report.parent)
     bar = tqdm(files, unit="image", leave=False, disable=None)
     images = read_pairs(bar, task) if args.pairs else ((file.name, read_clean(file, task)) for file in bar)
-    found = evaluate(images, task, strength, predict, tiling, args.seed, choose)
+    found = evaluate(images, task, strength, predict, tiling, args.seed, restore_alone)
     rows = [{"name": image.name, **image.scores} for image in found]
     mean = mean_scores({key: row[key] for key in row if key != "name"} for row in rows)
     _print(rows, mean)
@@ -105,10 +105,6 @@ def _degraded(task, args, asked):
     if degraded.strength is None and asked is not None and not args.model:
         raise InputError(f"`{task.strength.name}` is what `model` is told here; give that, or leave it out")
     return degraded
-
-
-def _told_by_estimate(restorer, self_ensemble):
-    return lambda degraded: restorer.predictor(restorer.find_strength(as_photo(degraded))[0], self_ensemble)
 
 
 def _print(rows, mean):

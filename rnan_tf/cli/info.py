@@ -1,19 +1,11 @@
 """What a model is and how it was trained: `rnan-tf info MODEL`. Reads its card, and imports no TensorFlow for it."""
 
-import json
-import zipfile
-from pathlib import Path
-from typing import Any
-
 from rnan_tf.cli.options import printable
 from rnan_tf.cli.parser import Parser
-from rnan_tf.errors import InputError, command, first_line
-from rnan_tf.restoring.card import CARD_FILE, ModelCard, read_card
-from rnan_tf.restoring.runtimes import saved_model_folder
-from rnan_tf.weights import find_model, read_config, read_manifest
-
-# What a .keras file says of its network, the first three also to the card.
-_NETWORK = ("scale", "channels", "conditional", "filters", "num_blocks", "normalize_over")
+from rnan_tf.errors import command
+from rnan_tf.restoring.card import ModelCard, read_card
+from rnan_tf.restoring.runtimes.described import read_description
+from rnan_tf.weights import read_manifest
 
 
 @command
@@ -52,7 +44,7 @@ def describe(source: str) -> dict[str, str]:
     Raises:
         InputError: there is no such model, or it does not say what it is.
     """
-    data, network = _read(source)
+    data, network = read_description(source)
     if data and not data.get("task") and network:
         card, details = None, {key: value for key, value in data.items() if key not in network}
         lines = {"task": "not recorded", "input": _input(network), "scale": f"x{network['scale']}"}
@@ -86,32 +78,6 @@ def _card_lines(card: ModelCard) -> dict[str, str]:
 
 def _input(network):
     return f"{network['channels']} channel(s), any size" + (", and the strength" if network["conditional"] else "")
-
-
-def _read(source: str) -> tuple[Any, dict[str, Any] | None]:
-    """Return what a model says of itself, and of a Keras model the constructor's arguments."""
-    path = Path(source)
-    if folder := saved_model_folder(path):
-        try:
-            return json.loads((folder / CARD_FILE).read_text()), None
-        except (OSError, ValueError) as error:
-            message = f"a SavedModel without a readable {CARD_FILE} ({first_line(error)}); export it again"
-            raise InputError(f"{source}: {message}") from error
-    if path.suffix == ".tflite":
-        from rnan_tf.restoring.runtimes.litert import LiteRtRuntime
-
-        return LiteRtRuntime.open(path).card.to_dict(), None
-    if path.suffix == ".onnx":
-        from rnan_tf.restoring.runtimes.onnx import OnnxRuntime
-
-        return OnnxRuntime.open(path).card.to_dict(), None
-    path = find_model(source)
-    try:
-        config = read_config(path)["config"]
-        network = {name: config[name] for name in _NETWORK}
-        return {**config["metadata"], **{name: network[name] for name in _NETWORK[:3]}}, network
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not an RNAN in a .keras file ({first_line(error)})") from error
 
 
 def _cost(source):

@@ -1,16 +1,21 @@
 """The networks of a restoration, each opened once, and what they are told about a photograph."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from rnan_tf.cli.options import asked_strength
-from rnan_tf.errors import InputError
-from rnan_tf.photos.photo import Photo
-from rnan_tf.restoring.choosing import choose, preset_of
-from rnan_tf.restoring.restorer import Restorer
+import numpy as np
 
-# An option that only one task has -> the task.
-_IMPLIED = {"sigma": "denoise", "quality": "jpeg", "cfa": "demosaic"}
+from rnan_tf.cli.options import asked_strength
+from rnan_tf.errors import InputError, with_dashes
+from rnan_tf.photos.photo import Photo
+from rnan_tf.photos.raw import RawPhoto
+from rnan_tf.restoring.choosing import choose, implied_task, preset_of
+from rnan_tf.restoring.raw_photos import find_raw_noise, restore_raw
+from rnan_tf.restoring.restorer import Restorer
+from rnan_tf.tasks.strength import SIGMA, Found
+from rnan_tf.tasks.task import get_task
 
 
 @dataclass(frozen=True)
@@ -18,16 +23,18 @@ class Plan:
     """What is done to a photograph.
 
     Attributes:
-        restorer: the network; None for nothing.
-        options: its arguments.
-        text: what and why, where there is something to say.
-        strength: that the network is told, or the file's; None if there is none.
+        lines: what, why, and what speaks against it.
+        task: what is restored; "nothing" if nothing is.
+        scale: how many times larger the result is.
+        strength: that the network is told, or the file's, or those of parts of the photograph; None if there is none.
+        restore: does it, given `progress`; None for nothing.
     """
 
-    restorer: Restorer | None
-    options: dict[str, Any]
-    text: str
-    strength: float | None = None
+    lines: tuple[str, ...]
+    task: str = "nothing"
+    scale: int = 1
+    strength: float | np.ndarray | None = None
+    restore: Callable[..., Photo] | None = None
 
 
 class Networks:
@@ -35,7 +42,7 @@ class Networks:
 
     Args:
         args: of the command line. A network that is asked for by name is opened, and checked against the other options,
-            at once.
+            at once; for a dry run only its card is read.
 
     Raises:
         InputError: there is no such network, or an option does not fit it.
@@ -43,7 +50,7 @@ class Networks:
 
     def __init__(self, args: Any):
         self._args, self._open = args, {}
-        self._task = args.task or next((task for name, task in _IMPLIED.items() if getattr(args, name)), None)
+        self._task = args.task or implied_task(vars(args))
         self.tile = None
         if args.model:
             self._network(args.model)
@@ -52,7 +59,7 @@ class Networks:
             if self._task != "jpeg":  # which depends on the photograph
                 self._network(preset)
 
-    def plan(self, photo: Photo) -> Plan:
+    def plan(self, photo: Photo | RawPhoto) -> Plan:
         """Choose what is done to a photograph.
 
         Args:
@@ -61,6 +68,8 @@ class Networks:
         Raises:
             InputError: an option does not fit the network.
         """
+        if isinstance(photo, RawPhoto):
+            return self._plan_raw(photo)
         reason = ""
         if self._args.model:
             source = self._args.model
@@ -69,57 +78,85 @@ class Networks:
         else:
             choice = choose(photo)
             if choice.preset is None:
-                return Plan(None, {}, f"nothing to do: {choice.reason}; give --task if it needs something")
+                return Plan((f"nothing to do: {choice.reason}; give --task if it needs something",))
             source, reason = choice.preset, f"{choice.preset}, since {choice.reason}"
         restorer, options = self._network(source)
-        strength, text = self._strength(restorer, options, photo)
-        name = restorer.card.strength
-        if strength is not None and restorer.card.conditional:
-            options = {**options, name: strength}
-        return Plan(restorer, options, ": ".join(filter(None, (reason, text))), strength)
+        found, text = self._strength(restorer, options, photo)
+        if found is not None and restorer.card.conditional:
+            options = {**options, restorer.card.strength: found.strength}
+        lines = ": ".join(filter(None, (reason, text))), with_dashes(found.doubt) if found else ""
+        return Plan(
+            tuple(filter(None, lines)),
+            restorer.task.name,
+            restorer.card.scale,
+            found and found.strength,
+            partial(restorer, photo, **options),
+        )
 
-    def plan_raw(self) -> tuple[Restorer, dict[str, Any]]:
-        """Return (the network that demosaics raw photographs, its options).
-
-        Raises:
-            InputError: an option does not fit raw photographs.
-        """
+    def _plan_raw(self, photo):
         args = self._args
-        if args.task not in (None, "demosaic") or args.sigma is not None or args.quality is not None:
-            raise InputError("a raw photograph is demosaiced; leave other tasks and strengths out")
+        if args.task not in (None, "demosaic") or args.quality is not None:
+            raise InputError("a raw photograph is demosaiced and denoised; leave other tasks and `quality` out")
         if args.cfa or args.blend != 1:
             raise InputError("a raw photograph says its pattern, and nothing is blended; leave `cfa` and `blend` out")
         source = args.model or preset_of("demosaic")
-        restorer, options = self._network(source)
+        restorer, options = self._network(source, is_told=False)
         if not restorer.task.mosaic:
             raise InputError(f"{source}: restores no mosaics, and so no raw photographs; leave `model` out")
-        return restorer, {key: value for key, value in options.items() if key not in ("cfa", "blend")}
+        kept = {key: value for key, value in options.items() if key not in ("cfa", "blend")}
+        found, text = self._noise_of_raw(photo)
+        if found:
+            kept |= {"denoiser": self._network(preset_of("denoise"))[0], "sigma": found.strength}
+        return Plan(
+            (f"demosaic, since it is a camera's raw file{text}",),
+            restorer.task.name,
+            strength=found and found.strength,
+            restore=partial(restore_raw, photo, restorer, linear=args.linear, **kept),
+        )
+
+    def _noise_of_raw(self, raw):
+        """Return (the noise that is taken away, None for none; what is said of it)."""
+        args = self._args
+        if args.task or args.sigma not in (None, "auto"):
+            sigma = asked_strength(args, get_task(args.task or "denoise"))
+            return Found(sigma) if sigma else None, ""
+        found = find_raw_noise(raw)
+        said = f", and denoise, since it shows noise: {SIGMA.say(found.strength)}, {SIGMA.found_text}" if found else ""
+        return found, said
 
     def _strength(self, restorer, options, photo):
+        """Return (the strength, None if there is none; what is said of one that was found)."""
         name, strength = restorer.card.strength, restorer.task.strength
-        if strength is None or name in options:
-            return options.get(name), ""
-        digits = "{:.0f}" if strength.whole else "{:.1f}"
+        if strength is None:
+            return None, ""
+        if name in options:
+            return Found(options[name]), ""
         if restorer.estimates:
-            value, found = restorer.find_strength(photo)
-            how = strength.found_text if found else f"assumed; give --{name}"
-            return value, f"{strength.text} {digits.format(value)}, {how}"
+            found = restorer.find_strength(photo)
+            how = strength.found_text if found.of_photo else f"assumed; give --{name}"
+            return found, f"{strength.say(found.strength)}, {how}"
         if photo.jpeg and name == "quality":
-            value = photo.jpeg.quality
-            return value, f"{strength.text} {value}, {strength.found_text}"
+            return Found(photo.jpeg.quality), f"{strength.say(photo.jpeg.quality)}, {strength.found_text}"
         return None, ""
 
-    def _network(self, source):
-        """Return (restorer, its arguments but for what depends on the photograph)."""
+    def _network(self, source, is_told=True):
+        """Return (restorer, its arguments but for what depends on the photograph).
+
+        Args:
+            source: see `Restorer.from_preset`.
+            is_told: whether strengths that were asked for are its own, and must fit.
+        """
         if source not in self._open:
             args = self._args
-            restorer = Restorer.from_preset(source, args.task if args.model else None, args.fast, args.precision)
+            options = {"fast": args.fast, "precision": args.precision, "load_weights": not args.dry_run}
+            restorer = Restorer.from_preset(source, args.task if args.model else None, **options)
             sizes = {"tile": args.tile, "overlap": args.overlap}
             self.tile = restorer.tiling(**sizes).tile
             restorer.check_cfa(args.cfa)
             restorer.check_blend(args.blend)
             options = {"self_ensemble": args.self_ensemble, "cfa": args.cfa, "blend": args.blend}
-            self._open[source] = restorer, {**sizes, **options, **self._asked_strengths(restorer)}
+            strengths = self._asked_strengths(restorer) if is_told else {}
+            self._open[source] = restorer, {**sizes, **options, **strengths}
         return self._open[source]
 
     def _asked_strengths(self, restorer):

@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import replace
 
+import numpy as np
 from tqdm import tqdm
 
 from rnan_tf.cli.jobs import STREAM, in_shard, keep_inputs, plan, read_stream
@@ -14,7 +15,7 @@ from rnan_tf.cli.options import add_computation, add_strengths, add_task, add_ti
 from rnan_tf.cli.parser import Parser
 from rnan_tf.cli.report import Report
 from rnan_tf.errors import InputError, JobError, command, is_out_of_memory, with_dashes
-from rnan_tf.files import make_folder
+from rnan_tf.files import make_folder, remove_leftovers
 from rnan_tf.photos.decoding import image_size
 from rnan_tf.photos.metadata import NO_METADATA
 from rnan_tf.photos.photo import (
@@ -27,11 +28,11 @@ from rnan_tf.photos.photo import (
     write_photo,
 )
 from rnan_tf.photos.pixels import CFA_PATTERNS
-from rnan_tf.photos.raw import is_raw, read_raw
+from rnan_tf.photos.raw import RawPhoto, is_raw, read_raw
 from rnan_tf.photos.whole import is_whole
-from rnan_tf.restoring.raw_photos import restore_raw
 from rnan_tf.restoring.tiling import asked_tiling
 
+_LEFTOVER_AGE = 3600  # seconds, after which no other process is writing a file
 _FORMATS = [extension.removeprefix(".") for extension in EXTENSIONS]
 
 
@@ -128,6 +129,7 @@ class _Run:
     def __init__(self, args, networks, jobs, report):
         self.args, self.networks, self.jobs, self.report = args, networks, jobs, report
         self.screen = sys.stderr if args.output == STREAM else sys.stdout
+        self.folders = set()  # that were written to
 
     def say(self, text):
         tqdm.write(printable(text), file=self.screen)
@@ -161,28 +163,20 @@ class _Run:
 
     def _restore(self, job, progress, row):
         args = self.args
-        if job.source != STREAM and is_raw(job.source):
-            self._restore_raw(job, progress, row)
-            return
-        if job.source == STREAM:
-            photo = photo_of(read_stream(), "standard input", args.max_pixels)
-        else:
-            photo = read_photo(job.source, args.max_pixels)
-        height, width = photo.pixels.shape[:2]
-        row["pixels"] = height * width
+        photo = self._read(job.source)
+        given = photo.mosaic if isinstance(photo, RawPhoto) else photo
+        row["pixels"] = given.pixels[..., 0].size
         chosen = self.networks.plan(photo)
-        if chosen.text:
-            self.say(chosen.text)
-        if chosen.restorer is None:
-            row["task"] = "nothing"
+        for line in chosen.lines:
+            self.say(line)
+        row |= {"task": chosen.task, "strength": _in_report(chosen.strength)}
+        if chosen.restore is None:
             return
-        row["task"] = chosen.restorer.task.name
-        row["strength"] = "" if chosen.strength is None else f"{chosen.strength:g}"
-        file_format, name = self._place(job, photo)
-        check_writable(name, photo, chosen.restorer.card.scale)
+        file_format, name = self._place(job, given)
+        check_writable(name, given, chosen.scale)
         if args.dry_run:
             return
-        photo = chosen.restorer(photo, progress=progress, **chosen.options)
+        photo = chosen.restore(progress=progress)
         if args.strip_metadata:
             photo = replace(photo, metadata=NO_METADATA)
         for lost in photo.metadata.fitting(file_format)[1]:
@@ -191,27 +185,22 @@ class _Run:
             sys.stdout.buffer.write(photo_bytes(photo, file_format, name, args.jpeg_quality))
             sys.stdout.buffer.flush()
         else:
-            make_folder(os.path.dirname(job.target) or ".")
+            self._make_folder(os.path.dirname(job.target) or ".")
             write_photo(job.target, photo, args.jpeg_quality)
 
-    def _restore_raw(self, job, progress, row):
+    def _read(self, source):
         args = self.args
-        raw = read_raw(job.source, args.white_balance, args.max_pixels)
-        restorer, options = self.networks.plan_raw()
-        row["task"], row["pixels"] = restorer.task.name, raw.samples.size
-        self.say("demosaic, since it is a camera's raw file")
-        mosaic = raw.mosaic()
-        file_format, name = self._place(job, mosaic)
-        check_writable(name, mosaic)
-        if args.dry_run:
-            return
-        photo = restore_raw(raw, restorer, args.linear, progress=progress, **options)
-        if job.target == STREAM:
-            sys.stdout.buffer.write(photo_bytes(photo, file_format, name))
-            sys.stdout.buffer.flush()
-        else:
-            make_folder(os.path.dirname(job.target) or ".")
-            write_photo(job.target, photo)
+        if source == STREAM:
+            return photo_of(read_stream(), "standard input", args.max_pixels)
+        if is_raw(source):
+            return read_raw(source, args.white_balance, args.max_pixels)
+        return read_photo(source, args.max_pixels)
+
+    def _make_folder(self, folder):
+        make_folder(folder)
+        if folder not in self.folders:
+            self.folders.add(folder)
+            remove_leftovers(folder, older_than=_LEFTOVER_AGE)
 
     def _place(self, job, photo):
         """Return the format of a result and its name for messages."""
@@ -234,6 +223,12 @@ class _Run:
         message = with_dashes(printable(" ".join(message.splitlines())))
         tqdm.write(f"{'error' if len(self.jobs) == 1 else 'skipped'}: {message}", file=sys.stderr)
         return message
+
+
+def _in_report(strength):
+    if strength is None:
+        return ""
+    return f"{strength:g}" if np.ndim(strength) == 0 else f"{np.min(strength):.3g}-{np.max(strength):.3g}"
 
 
 class _Bar:

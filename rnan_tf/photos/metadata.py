@@ -3,6 +3,7 @@
 import math
 import re
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +19,9 @@ _LIMITS = {"JPEG": {"EXIF": 65_527, "XMP": 65_504}, "BMP": {"EXIF": 0, "XMP": 0}
 # date, artist, host, rating, copyright, Windows' title, comment, author, keywords and subject.
 _TIFF_TAGS = (270, 271, 272, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096))
 _DIRECTORIES = (exif_block.EXIF_DIRECTORY, exif_block.GPS_DIRECTORY)
+# Exposure time, f-number, program, sensitivity, dates and their zones, speed to focal length, the lens.
+_TIFF_EP_TAGS = (33434, 33437, 34850, 34855, *range(36867, 36869), *range(36880, 36883), *range(37377, 37387), 42036)
+_ABOUT_RAW = (0x927C, 0xA005)  # maker notes, interoperability
 _INCHES = {1: 0.0, 2: 1.0, 3: 2.54}  # the tag's unit -> how many an inch has
 
 
@@ -82,18 +86,45 @@ def read_tiff_metadata(data: bytes, xmp: bytes | None, icc_profile: bytes | None
         icc_profile: is named if it is too large.
     """
     try:
-        tags, kept = Image.Exif(), Image.Exif()
+        tags = Image.Exif()
         tags.load(data)
-        for tag in _TIFF_TAGS:
-            if tag in tags:
-                kept[tag] = tags[tag]
-        for pointer in _DIRECTORIES:
-            if directory := tags.get_ifd(pointer):
-                kept[pointer] = directory
-        exif = kept.tobytes() if len(kept) else None
+        exif = _gathered(tags, {pointer: tags.get_ifd(pointer) for pointer in _DIRECTORIES})
         return _cleaned(exif, xmp, _tags_dpi(tags), icc_profile)
     except Exception:  # whatever a broken tag makes Pillow raise
         return _cleaned(None, xmp, None, icc_profile)
+
+
+def read_raw_metadata(data: bytes) -> Metadata:
+    """Return what a camera raw file of TIFF's kind says of the photograph: EXIF data without maker notes.
+
+    Maker notes and XMP data are left out: they hold what developing needs, and the settings of converters, which would
+    apply them once more. DNGs may have EXIF tags in their first directory, as TIFF/EP has it.
+
+    Args:
+        data: the file; in those of other kinds, such as CR3 and RAF, nothing is found.
+    """
+    try:
+        tags = Image.Exif()
+        # ORF and RW2 are TIFF files but for their third and fourth byte.
+        tags.load({b"II": b"II*\0", b"MM": b"MM\0*"}[data[:2]] + data[4:])
+        directories = {pointer: dict(tags.get_ifd(pointer)) for pointer in _DIRECTORIES}
+        exif = {tag: tags[tag] for tag in _TIFF_EP_TAGS if tag in tags} | directories[exif_block.EXIF_DIRECTORY]
+        directories[exif_block.EXIF_DIRECTORY] = {tag: exif[tag] for tag in exif if tag not in _ABOUT_RAW}
+        return _cleaned(_gathered(tags, directories), None, None, None)
+    except Exception:  # see above
+        return NO_METADATA
+
+
+def _gathered(tags: Image.Exif, directories: Mapping[int, Mapping[int, Any]]) -> bytes | None:
+    """Return an EXIF block of what is about the photograph in a TIFF file's first directory, and of others."""
+    kept = Image.Exif()
+    for tag in _TIFF_TAGS:
+        if tag in tags:
+            kept[tag] = tags[tag]
+    for pointer, directory in directories.items():
+        if directory:
+            kept[pointer] = dict(directory)
+    return kept.tobytes() if len(kept) else None
 
 
 def _cleaned(exif: bytes | None, xmp: bytes | str | None, dpi: Any, icc_profile: bytes | None) -> Metadata:

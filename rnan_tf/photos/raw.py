@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from PIL import ImageCms
 from rnan_tf.errors import ImageError, InputError, first_line
 from rnan_tf.extras import check_extra
 from rnan_tf.photos.finding import RAW_EXTENSIONS
-from rnan_tf.photos.noise import estimate_noise
+from rnan_tf.photos.metadata import NO_METADATA, Metadata, read_raw_metadata
 from rnan_tf.photos.photo import MAX_PIXELS, Photo
 from rnan_tf.photos.pixels import CFA_PATTERNS, from_float, to_float
 
@@ -39,6 +40,7 @@ class RawPhoto:
         white_balance: gains of red, green and blue, the smallest of them 1.
         to_srgb: (3, 3), white-balanced camera RGB -> linear sRGB; its rows add up to 1.
         flip: what makes it upright, in LibRaw's way: 1 mirrors rows, 2 columns, 4 transposes after that.
+        metadata: what else the file says.
     """
 
     samples: np.ndarray
@@ -46,14 +48,13 @@ class RawPhoto:
     white_balance: np.ndarray
     to_srgb: np.ndarray
     flip: int = 0
+    metadata: Metadata = NO_METADATA
 
+    @cached_property
     def mosaic(self) -> Photo:
-        """Return what a demosaicing network should see.
+        """What a demosaicing network should see: (H, W, 1) uint16, white balanced and behind sRGB's curve.
 
         Highlights are clipped at the saturation of the channel with the smallest gain, so that they stay white.
-
-        Returns:
-            The mosaic, (H, W, 1) uint16, white balanced and behind sRGB's curve.
         """
         encoded = np.empty((*self.samples.shape, 1), np.uint16)
         for (y, x), color in zip(np.ndindex(2, 2), self.cfa, strict=True):
@@ -69,7 +70,7 @@ class RawPhoto:
             linear: leave out sRGB's curve, and the profile.
 
         Returns:
-            (H, W, 3) uint16, or (W, H, 3) if it is turned, with sRGB's profile.
+            (H, W, 3) uint16, or (W, H, 3) if it is turned, with sRGB's profile and the metadata.
         """
         result = np.empty_like(demosaiced.pixels)
         matrix = self.to_srgb.T.astype(np.float32)
@@ -78,22 +79,20 @@ class RawPhoto:
             result[row : row + 256] = from_float(rgb if linear else srgb_encode(rgb), np.uint16)
         result = result[:: -1 if self.flip & 2 else 1, :: -1 if self.flip & 1 else 1]
         upright = np.ascontiguousarray(result.swapaxes(0, 1) if self.flip & 4 else result)
-        return Photo(upright, None, None if linear else srgb_profile(), "TIFF")
+        return Photo(upright, None, None if linear else srgb_profile(), "TIFF", self.metadata)
 
 
-def mosaic_noise(mosaic: np.ndarray) -> float:
-    """Estimate the noise of a mosaic, from each of its four planes by itself.
+def mosaic_planes(mosaic: np.ndarray) -> np.ndarray:
+    """Return the four planes of a mosaic, in which every pixel has one colour's samples beside it.
 
     Args:
         mosaic: (H, W, 1) uint8 or uint16.
 
     Returns:
-        The mean of the planes' sigmas, on the 0-255 scale.
+        (H // 2, W // 2, 4) of the same dtype.
     """
     height, width = (size - size % 2 for size in mosaic.shape[:2])
-    if not height or not width:
-        return 0.0
-    return estimate_noise(np.concatenate([mosaic[y:height:2, x:width:2] for y, x in np.ndindex(2, 2)], axis=2))
+    return np.concatenate([mosaic[y:height:2, x:width:2] for y, x in np.ndindex(2, 2)], axis=2)
 
 
 def is_raw(path: str | os.PathLike[str]) -> bool:
@@ -123,7 +122,9 @@ def read_raw(
             raise ImageError(f"has {width} x {height} pixels, over the limit of {max_pixels}; raise `max_pixels`")
         cfa = _pattern(raw)
         gains = asked if asked is not None else _camera_gains(raw)
-        return RawPhoto(_samples(raw), cfa, gains / gains.min(), _camera_matrix(raw), raw.sizes.flip)
+        samples, flip = _samples(raw), raw.sizes.flip
+        metadata = read_raw_metadata(Path(path).read_bytes())
+        return RawPhoto(samples, cfa, gains / gains.min(), _camera_matrix(raw), flip, metadata)
 
 
 @contextmanager

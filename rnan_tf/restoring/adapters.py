@@ -23,6 +23,7 @@ def restore_photo(
     tiling: Tiling | None = None,
     cfa: str = CFA_PATTERNS[0],
     progress: Progress | None = None,
+    strengths: np.ndarray | None = None,
 ) -> Photo:
     """Restore a photograph.
 
@@ -37,6 +38,7 @@ def restore_photo(
         tiling: see `restore`.
         cfa: for demosaicing, the colours at (0,0) (0,1) (1,0) (1,1).
         progress: see `restore`.
+        strengths: see `restore`.
 
     Returns:
         The restored photograph, in the bit depth and with the alpha, the ICC profile and the metadata of `photo`.
@@ -55,7 +57,7 @@ def restore_photo(
         predict = _on_each_channel(predict)
     elif task.channels > channels:
         predict = _on_gray(predict)
-    restored = restore(predict, pixels, task.scale, tiling, progress)
+    restored = restore(predict, pixels, task.scale, tiling, progress, strengths)
     alpha = photo.alpha if task.scale == 1 or photo.alpha is None else _enlarge(photo.alpha, task.scale)
     jpeg = None if task.strength is QUALITY else photo.jpeg
     return replace(photo, pixels=restored, alpha=alpha, jpeg=jpeg)
@@ -103,29 +105,36 @@ def _from_bayer(predict: Predictor, cfa: str) -> Predictor:
     shift_y, shift_x = _CFA_SHIFT[cfa]
     cell = np.eye(3, dtype=np.float32)[["RGB".index(color) for color in cfa]].reshape(2, 2, 3)
 
-    def adapted(batch: np.ndarray) -> np.ndarray:
+    def adapted(batch: np.ndarray, *strengths: np.ndarray) -> np.ndarray:
         mosaic = batch * np.tile(cell, (batch.shape[1] // 2, batch.shape[2] // 2, 1))
         shifted = np.pad(mosaic, ((0, 0), (shift_y, 0), (shift_x, 0), (0, 0)), mode="reflect")
-        return predict(shifted)[:, shift_y:, shift_x:]
+        return predict(shifted, *strengths)[:, shift_y:, shift_x:]
 
     return adapted
 
 
 def _on_luma(predict: Predictor) -> Predictor:
-    def adapted(batch: np.ndarray) -> np.ndarray:
+    def adapted(batch: np.ndarray, *strengths: np.ndarray) -> np.ndarray:
         ycc = rgb_to_ycbcr(batch)
-        ycc[..., :1] = predict(ycc[..., :1])
+        ycc[..., :1] = predict(ycc[..., :1], *strengths)
         return ycbcr_to_rgb(ycc)
 
     return adapted
 
 
 def _on_each_channel(predict: Predictor) -> Predictor:
-    return lambda batch: np.concatenate([predict(batch[..., i : i + 1]) for i in range(batch.shape[-1])], axis=-1)
+    def adapted(batch: np.ndarray, *strengths: np.ndarray) -> np.ndarray:
+        channels = np.split(batch, batch.shape[-1], axis=-1)
+        return np.concatenate([predict(channel, *strengths) for channel in channels], axis=-1)
+
+    return adapted
 
 
 def _on_gray(predict: Predictor) -> Predictor:
-    return lambda batch: predict(np.repeat(batch, 3, axis=-1)).mean(axis=-1, keepdims=True)
+    def adapted(batch: np.ndarray, *strengths: np.ndarray) -> np.ndarray:
+        return np.asarray(predict(np.repeat(batch, 3, axis=-1), *strengths).mean(axis=-1, keepdims=True))
+
+    return adapted
 
 
 def _enlarge(alpha: np.ndarray, scale: int) -> np.ndarray:

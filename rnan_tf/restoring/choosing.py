@@ -1,14 +1,18 @@
 """Choose what is done to a photograph by looking at it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rnan_tf.errors import InputError
+from rnan_tf.photos.noise import VISIBLE, measure_noise
 from rnan_tf.photos.photo import Photo
-from rnan_tf.photos.visible_noise import VISIBLE, visible_noise
 from rnan_tf.tasks.task import get_task
 from rnan_tf.weights import list_presets
 
 GOOD_QUALITY = 90  # a JPEG from here on shows no artifacts
+# An option that only one task has -> the task.
+_IMPLIED = {"sigma": "denoise", "quality": "jpeg", "cfa": "demosaic"}
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,21 @@ def choose(photo: Photo) -> Choice:
     """
     if photo.jpeg and photo.jpeg.quality < GOOD_QUALITY:
         return Choice(preset_of("jpeg", photo), f"the JPEG's quality is under {GOOD_QUALITY}")
-    sigma = visible_noise(photo.pixels)
-    if sigma >= VISIBLE:
+    noise = measure_noise(photo.pixels)
+    if noise.visible >= VISIBLE:
         return Choice("denoise" if photo.pixels.shape[2] == 3 else "denoise-gray", "it shows noise")
     quality = f"a JPEG of quality {photo.jpeg.quality}" if photo.jpeg else "no JPEG"
-    return Choice(None, f"it is {quality} and shows no noise")
+    shown = "shows noise that a camera or a codec has smoothed" if noise.smoothed else "shows no noise"
+    return Choice(None, f"it is {quality} and {shown}")
+
+
+def implied_task(options: Mapping[str, Any]) -> str | None:
+    """Return the task that an option implies by being given, if one does.
+
+    Args:
+        options: name -> value, None for what is not given.
+    """
+    return next((task for name, task in _IMPLIED.items() if options.get(name) is not None), None)
 
 
 def preset_of(task: str, photo: Photo | None = None) -> str:

@@ -40,7 +40,7 @@ def evaluate(
     predict: Predictor | None = None,
     tiling: Tiling | None = None,
     seed: int = 0,
-    choose: Callable[[np.ndarray], Predictor] | None = None,
+    restore_alone: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Iterator[Evaluated]:
     """Degrade clean images, restore them and measure the results, one after the other.
 
@@ -51,7 +51,7 @@ def evaluate(
         predict: the network; None measures the degraded input, enlarged bicubically where the task enlarges.
         tiling: see `rnan_tf.restoring.tiling.restore`.
         seed: with an image's index it decides about the noise.
-        choose: (H, W, C) uint8 degraded image -> the network for it, instead of `predict`.
+        restore_alone: (H, W, C) uint8 degraded image -> the restored one, instead of `predict`.
 
     Yields:
         What became of each image.
@@ -67,8 +67,10 @@ def evaluate(
                 "every border"
             )
         degraded = given[0] if given else task.degrade(clean, (seed, index), strength)
-        predict = choose(degraded) if choose else predict
-        restored = restore(predict, degraded, task.scale, tiling) if predict else task.baseline(degraded)
+        if restore_alone:
+            restored = restore_alone(degraded)
+        else:
+            restored = restore(predict, degraded, task.scale, tiling) if predict else task.baseline(degraded)
         yield Evaluated(name, clean, degraded, restored, score(restored, clean, task.scoring))
 
 

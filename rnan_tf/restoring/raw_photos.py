@@ -1,22 +1,62 @@
-"""Restore camera raw files: demosaicing in the camera's colours, then sRGB."""
+"""Restore camera raw files: demosaicing in the camera's colours, denoising, then sRGB."""
 
 from typing import Any
 
+import numpy as np
+
+from rnan_tf.photos.noise import VISIBLE, measure_noise
 from rnan_tf.photos.photo import Photo, as_photo
-from rnan_tf.photos.raw import RawPhoto
+from rnan_tf.photos.raw import RawPhoto, mosaic_planes
 from rnan_tf.restoring.restorer import Restorer
+from rnan_tf.restoring.tiling import Progress
+from rnan_tf.tasks.strength import Found
 
 
-def restore_raw(raw: RawPhoto, demosaicer: Restorer, linear: bool = False, **options: Any) -> Photo:
+def find_raw_noise(raw: RawPhoto) -> Found | None:
+    """Measure a raw photograph's noise on its mosaic's four planes, where demosaicing has not smoothed it yet.
+
+    Args:
+        raw: the photograph.
+
+    Returns:
+        Its sigma behind sRGB's curve, or those of parts of the photograph; None where it shows none.
+    """
+    noise = measure_noise(mosaic_planes(raw.mosaic.pixels))
+    if noise.visible < VISIBLE:
+        return None
+    return Found(noise.visible if noise.sigmas is None else noise.sigmas)
+
+
+def restore_raw(
+    raw: RawPhoto,
+    demosaicer: Restorer,
+    linear: bool = False,
+    denoiser: Restorer | None = None,
+    sigma: float | np.ndarray = 0,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Photo:
     """Restore a raw photograph.
 
     Args:
         raw: the photograph.
         demosaicer: a network of task "demosaic".
         linear: leave out sRGB's curve, and the profile.
-        **options: those of `Restorer.__call__` but for `cfa`, which the file says.
+        denoiser: a network of task "denoise"; None leaves the noise.
+        sigma: of the mosaic's noise; see `Restorer.__call__`.
+        progress: see `Restorer.__call__`.
+        **options: its others, but for `cfa`, which the file says.
 
     Returns:
         The photograph, (H, W, 3) uint16, upright.
     """
-    return raw.develop(as_photo(demosaicer(raw.mosaic(), cfa=raw.cfa, **options)), linear)
+    passes = 1 if denoiser is None else 2
+    photo = as_photo(demosaicer(raw.mosaic, cfa=raw.cfa, progress=_part(progress, 0, passes), **options))
+    if denoiser is not None:  # docs/benchmarks.md has the measurement: before demosaicing detail is lost
+        photo = as_photo(denoiser(photo, sigma=sigma, progress=_part(progress, 1, passes), **options))
+    return raw.develop(photo, linear)
+
+
+def _part(progress: Progress | None, index: int, count: int) -> Progress | None:
+    """Return the `progress` of one of several passes."""
+    return progress and (lambda done, total: progress(index * total + done, count * total))

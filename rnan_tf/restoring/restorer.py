@@ -5,19 +5,18 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from rnan_tf.errors import InputError
-from rnan_tf.photos.photo import Photo, as_photo, check_writable, write_photo
+from rnan_tf.photos.photo import Photo, as_photo
 from rnan_tf.photos.pixels import CFA_PATTERNS
 from rnan_tf.restoring.adapters import blended, restore_photo
-from rnan_tf.restoring.choosing import preset_of
 from rnan_tf.restoring.runtimes import open_runtime
 from rnan_tf.restoring.runtimes.runtime import Runtime
 from rnan_tf.restoring.tiling import Predictor, Tiling, asked_tiling
 from rnan_tf.restoring.tiling import self_ensemble as _ensemble
+from rnan_tf.tasks.strength import Found
 from rnan_tf.tasks.task import get_task
 from rnan_tf.weights import fast_path
 
@@ -43,7 +42,12 @@ class Restorer:
 
     @classmethod
     def from_preset(
-        cls, source: str | Path, task: str | None = None, fast: bool = False, precision: str = "float32"
+        cls,
+        source: str | Path,
+        task: str | None = None,
+        fast: bool = False,
+        precision: str = "float32",
+        load_weights: bool = True,
     ) -> "Restorer":
         """Open a trained network.
 
@@ -54,12 +58,13 @@ class Restorer:
             fast: take the preset's int8 network, which runs without TensorFlow; its card says what it loses.
             precision: of the computation: "float32", or of a Keras model "bfloat16", which is faster and a little
                 worse, if the processor has instructions for it.
+            load_weights: False reads its card alone, which is quick; it restores nothing then.
 
         Raises:
             InputError: there is no such network, it is damaged, was trained for another task, or cannot be run in this
                 precision here.
         """
-        runtime = open_runtime(fast_path(str(source)) if fast else source, task, precision)
+        runtime = open_runtime(fast_path(str(source)) if fast else source, task, precision, load_weights)
         runtime.name = str(source)  # what the user calls it
         return cls(runtime)
 
@@ -67,7 +72,7 @@ class Restorer:
         self,
         photo: Source,
         *,
-        sigma: float | None = None,
+        sigma: float | np.ndarray | None = None,
         quality: float | None = None,
         self_ensemble: bool = False,
         tile: int | None = None,
@@ -81,7 +86,8 @@ class Restorer:
         Args:
             photo: a path, a `Photo`, or an array (H, W), (H, W, 1) or (H, W, 3) of uint8 or uint16. For demosaicing a
                 single-channel Bayer image, or an RGB one whose unsampled positions are zero.
-            sigma: the noise's, on the 0-255 scale; estimated if left out.
+            sigma: the noise's, on the 0-255 scale; where it differs over the photograph, an array (rows, columns) of
+                those of equal parts. Estimated, from place to place, if left out.
             quality: the JPEG quality, 1-100; if left out, that of the JPEG file, else a default.
             self_ensemble: average over eight turns and flips: a little better, eight times slower.
             tile: largest height and width that is restored at a time, a multiple of 4.
@@ -103,29 +109,31 @@ class Restorer:
         self.check_blend(blend)
         tiles = self.tiling(tile, overlap, margin=self_ensemble or cfa != CFA_PATTERNS[0])
         given = as_photo(photo)
-        predict = self.predictor(self.find_strength(given)[0] if asked is None else asked, self_ensemble)
-        restored = blended(restore_photo(given, self.task, predict, tiles, cfa, progress), given, blend)
+        strength = self.find_strength(given).strength if asked is None else asked
+        predict = self.predictor(strength, self_ensemble)
+        strengths = strength if isinstance(strength, np.ndarray) else None
+        restored = restore_photo(given, self.task, predict, tiles, cfa, progress, strengths)
+        restored = blended(restored, given, blend)
         if not isinstance(photo, np.ndarray):
             return restored
         flat = photo.ndim == 2 and restored.pixels.shape[2] == 1
         return restored.pixels[..., 0] if flat else restored.pixels
 
-    def find_strength(self, photo: Photo) -> tuple[float, bool]:
+    def find_strength(self, photo: Photo) -> Found:
         """Return the strength that is used where none is given.
 
         Args:
             photo: as it was read.
 
         Returns:
-            (a strength that the network was trained for, in the user's unit, or 0 for a task without; whether it is the
-            photograph's, by an estimate or by its file, and not the default).
+            One that the network was trained for, or several, of parts of the photograph; 0 for a task without.
         """
         strength = self.task.strength
         found = strength.find(photo) if strength and self.card.conditional else None
         if found is None or self.card.strengths is None:
-            return self.default_strength, False
-        low, high = self.card.strengths
-        return min(max(found, low), high), True
+            return Found(self.default_strength, of_photo=False)
+        trained = np.clip(found.strength, *self.card.strengths)
+        return found._replace(strength=trained if np.ndim(trained) else float(trained))
 
     @property
     def estimates(self) -> bool:
@@ -137,14 +145,15 @@ class Restorer:
         """The task's usual strength, or the nearest that the network was trained for; 0 for a task without."""
         return self.task.nearest(self.card.strengths)
 
-    def predictor(self, strength: float, self_ensemble: bool = False) -> Predictor:
+    def predictor(self, strength: float | np.ndarray, self_ensemble: bool = False) -> Predictor:
         """Return the network at a strength as a function of batches of tiles.
 
         Args:
-            strength: in the user's unit; a network that is not told it ignores it.
+            strength: in the user's unit; a network that is not told it ignores it. Of several, over the photograph, it
+                must be given each tile's with a batch.
             self_ensemble: average over eight turns and flips.
         """
-        predict = self.runtime.at(strength)
+        predict = self.runtime.run if isinstance(strength, np.ndarray) else self.runtime.at(strength)
         return _ensemble(predict, is_mosaic=self.task.mosaic) if self_ensemble else predict
 
     def tiling(self, tile: int | None = None, overlap: int | None = None, margin: bool = False) -> Tiling:
@@ -168,14 +177,14 @@ class Restorer:
             return replace(tiling, tile=tiling.tile - 4, overlap=min(tiling.overlap, (tiling.tile - 4) // 8 * 4))
         return tiling
 
-    def asked_strength(self, **strengths: float | None) -> float | None:
+    def asked_strength(self, **strengths: float | np.ndarray | None) -> float | np.ndarray | None:
         """Check the strength that was asked for.
 
         Args:
             **strengths: `sigma` or `quality`, in the user's unit; None is as good as left out.
 
         Returns:
-            The strength, or None if none was given.
+            The strength, or those of parts of the photograph, or None if none was given.
 
         Raises:
             InputError: the network's task has no such strength, or it was trained for others.
@@ -185,14 +194,18 @@ class Restorer:
                 continue
             if name != self.card.strength or self.card.strengths is None:
                 raise InputError(f"{self.runtime.name}: task {self.task.name} has no {name}; leave `{name}` out")
-            if not isinstance(value, numbers.Real):
+            is_map = isinstance(value, np.ndarray) and value.ndim == 2 and value.size > 0 and value.dtype.kind in "iuf"
+            if not (isinstance(value, numbers.Real) or is_map):
                 raise InputError(
-                    f"`{name}` must be a number; leave it out for an estimate or the default; got {value!r}"
+                    f"`{name}` must be a number, or an array (rows, columns) of them; leave it out for an estimate or "
+                    f"the default; got {value!r}"
                 )
             low, high = self.card.strengths
             if low < high and not self.card.conditional:
                 raise InputError(f"{self.runtime.name}: is not told the {name}; leave `{name}` out")
-            return self.check_strength(value)
+            for each in np.ravel(value):
+                self.check_strength(each)
+            return value
         return None
 
     def check_cfa(self, cfa: str | None) -> str:
@@ -230,47 +243,3 @@ class Restorer:
                 "model"
             )
         return strength
-
-
-def restore(
-    photo: Source,
-    target: str | os.PathLike[str] | None = None,
-    *,
-    task: str | None = None,
-    model: str | None = None,
-    fast: bool = False,
-    precision: str = "float32",
-    **options: Any,
-) -> Photo | np.ndarray:
-    """Restore one photograph; for several make a `Restorer`, which loads its network once.
-
-    Args:
-        photo: see `Restorer.__call__`.
-        target: the file to write; its extension tells the format.
-        task: whose preset is taken: one of `list_presets()`. For "jpeg" that of "jpeg-color" is taken for a colour
-            photograph, if there is one.
-        model: another network; see `Restorer.from_preset`.
-        fast: take the preset's int8 network.
-        precision: see `Restorer.from_preset`.
-        **options: those of `Restorer.__call__`, such as `sigma` or `self_ensemble`.
-
-    Returns:
-        The restored photograph; an array if `photo` is one.
-
-    Raises:
-        InputError: there is no such network, the photograph cannot be read, or an option does not fit.
-    """
-    if model is None and task is None:
-        raise InputError("give `task`, whose preset is taken then, or `model`")
-    given = as_photo(photo)
-    if model is None:
-        model = task = preset_of(str(task), given)
-    restorer = Restorer.from_preset(model, task, fast, precision)
-    if target is not None:  # before the long computation
-        check_writable(target, given, restorer.card.scale)
-        if isinstance(photo, (str, os.PathLike)) and Path(target).resolve() == Path(photo).resolve():
-            raise InputError(f"{target} is the photograph itself and would be written over; name another file")
-    restored = restorer(photo if isinstance(photo, np.ndarray) else given, **options)
-    if target is not None:
-        write_photo(target, restored)
-    return restored

@@ -8,8 +8,9 @@ import numpy as np
 from rnan_tf.errors import InputError
 from rnan_tf.photos.pixels import from_float, to_float
 
-# A predictor maps a batch (N, H, W, C) float32 in [0, 1] to (N, scale * H, scale * W, C) float32.
-Predictor = Callable[[np.ndarray], np.ndarray]
+# A predictor maps a batch (N, H, W, C) float32 in [0, 1] to (N, scale * H, scale * W, C) float32. Where the strength
+# differs over the image, it is given each tile's, (N,), too.
+Predictor = Callable[..., np.ndarray]
 
 Progress = Callable[[int, int], None]
 
@@ -77,7 +78,7 @@ def self_ensemble(predict: Predictor, is_mosaic: bool = False) -> Predictor:
     Reference: Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution", 2017, section 3.4.
     """
 
-    def predict_all(batch: np.ndarray) -> np.ndarray:
+    def predict_all(batch: np.ndarray, *strengths: np.ndarray) -> np.ndarray:
         total = np.zeros((), np.float32)  # of the tiles' type: float64 would round other pixels otherwise
         for flip_y, flip_x, transpose in np.ndindex(2, 2, 2):
             # A flip of an even size moves the mosaic by one; an odd one keeps it.
@@ -87,7 +88,7 @@ def self_ensemble(predict: Predictor, is_mosaic: bool = False) -> Predictor:
             x = np.pad(x, ((0, 0), (int(shift_y), 0), (int(shift_x), 0), (0, 0)), mode="reflect")
             if transpose:
                 x = _transpose(x, is_mosaic)
-            y = predict(np.ascontiguousarray(x))
+            y = predict(np.ascontiguousarray(x), *strengths)
             if transpose:
                 y = _transpose(y, is_mosaic)
             total = total + _flip(y[:, int(shift_y) :, int(shift_x) :], flip_y, flip_x)
@@ -102,6 +103,7 @@ def restore(
     scale: int = 1,
     tiling: Tiling | None = None,
     progress: Progress | None = None,
+    strengths: np.ndarray | None = None,
 ) -> np.ndarray:
     """Restore one image, some tiles at a time.
 
@@ -111,6 +113,8 @@ def restore(
         scale: how many times larger the predictor's output is.
         tiling: tile size and overlap; default `Tiling()`.
         progress: called as progress(tiles done, tiles in all); what it raises ends the restoration.
+        strengths: (rows, columns), those of equal parts of the image; between their middles they change linearly, and
+            `predict` is given the one in the middle of each tile. None: it is given none.
 
     Returns:
         (scale * H, scale * W, C), the dtype of `pixels`. Besides it and the input, memory is a row of tiles and a
@@ -121,7 +125,8 @@ def restore(
     rows, columns = _spans(height, tiling), _spans(width, tiling)
     result = np.empty((height * scale, width * scale, channels), pixels.dtype)
     band = np.zeros((rows[0].size * scale, columns[-1].stop * scale, channels), np.float32)
-    outputs = _outputs(predict, pixels, [(row, column) for row in rows for column in columns], tiling.batch, progress)
+    tiles = [(row, column) for row in rows for column in columns]
+    outputs = _outputs(predict, pixels, tiles, tiling.batch, progress, strengths)
     for row, next_row in zip(rows, [*rows[1:], None], strict=True):
         for column in columns:
             weight = np.repeat(row.weights, scale)[:, None, None] * np.repeat(column.weights, scale)[:, None]
@@ -140,14 +145,28 @@ def _outputs(
     tiles: list[tuple["_Span", "_Span"]],
     batch: int,
     progress: Progress | None,
+    strengths: np.ndarray | None,
 ) -> Iterator[np.ndarray]:
     """Yield the restored tiles; batches go on from one row to the next, so that all but the last are full."""
     for first in range(0, len(tiles), batch):
         group = tiles[first : first + batch]
-        outputs = predict(np.stack([to_float(_cut(pixels, *spans)) for spans in group]))
+        images = np.stack([to_float(_cut(pixels, *spans)) for spans in group])
+        if strengths is None:
+            outputs = predict(images)
+        else:
+            outputs = predict(images, np.array([_in_the_middle(strengths, pixels.shape, *spans) for spans in group]))
         if progress:
             progress(first + len(group), len(tiles))
         yield from outputs
+
+
+def _in_the_middle(strengths: np.ndarray, shape: tuple[int, ...], row: "_Span", column: "_Span") -> float:
+    y, x = (
+        (span.start + span.stop) / 2 / side * count - 0.5
+        for span, side, count in zip((row, column), shape, strengths.shape, strict=False)
+    )
+    across = [np.interp(x, np.arange(strengths.shape[1]), part) for part in strengths]
+    return float(np.interp(y, np.arange(strengths.shape[0]), across))
 
 
 @dataclass(frozen=True)

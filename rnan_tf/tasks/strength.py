@@ -2,10 +2,27 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
 
 from rnan_tf.errors import InputError
-from rnan_tf.photos.noise import estimate_noise
+from rnan_tf.photos.noise import estimate_noise, measure_noise
 from rnan_tf.photos.photo import Photo
+
+
+class Found(NamedTuple):
+    """A strength for a photograph.
+
+    Attributes:
+        strength: in the user's unit; where it differs over the photograph, (rows, columns) of them, of equal parts.
+        of_photo: whether it is the photograph's, by an estimate or by its file, and not the default.
+        doubt: what speaks against it, if anything.
+    """
+
+    strength: float | np.ndarray
+    of_photo: bool = True
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -19,7 +36,7 @@ class Strength:
         default: used when none is given.
         published: those of the paper's tables.
         whole: whether it is a whole number.
-        find: a degraded photograph -> its strength, or None where the photograph does not tell.
+        find: a degraded photograph -> its strength; None where the photograph does not tell.
         found_text: how the strength was found.
     """
 
@@ -29,7 +46,7 @@ class Strength:
     default: int
     published: tuple[int, ...]
     whole: bool = True
-    find: Callable[[Photo], float | None] = field(kw_only=True)
+    find: Callable[[Photo], Found | None] = field(kw_only=True)
     found_text: str = field(kw_only=True)
 
     def parse(self, text: str, ranges: bool = True) -> tuple[float, float]:
@@ -57,13 +74,24 @@ class Strength:
             raise InputError(f"`{self.name}` must be a {number} from {low} to {high}{range_too}; got {text!r}")
         return values[0], values[-1]
 
+    def say(self, strength: float | np.ndarray) -> str:
+        """Return a strength, or the range of several, as a person would say it."""
+        if np.ndim(strength):
+            return f"{self.text} {np.min(strength):.0f} to {np.max(strength):.0f}"
+        return f"{self.text} {strength:.{0 if self.whole else 1}f}"
 
-def _sigma_of(photo: Photo) -> float:
-    return estimate_noise(photo.pixels)
+
+_SMOOTHED = "a camera or a codec has smoothed the noise, and the estimate is too low; give `sigma`, 5 to 15 at first"
 
 
-def _quality_of(photo: Photo) -> float | None:
-    return float(photo.jpeg.quality) if photo.jpeg else None
+def _sigma_of(photo: Photo) -> Found:
+    noise = measure_noise(photo.pixels)
+    sigma = estimate_noise(photo.pixels) if noise.sigmas is None else noise.sigmas
+    return Found(sigma, doubt=_SMOOTHED if noise.smoothed else "")
+
+
+def _quality_of(photo: Photo) -> Found | None:
+    return Found(float(photo.jpeg.quality)) if photo.jpeg else None
 
 
 SIGMA = Strength(

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from rnan_tf.network.loading import load_model
 from rnan_tf.photos import photo as images
@@ -152,6 +153,29 @@ class TestRestore:
         save("a.png")
         out = rnan_tf("restore a.png -o b.png --model M/jpeg-color.keras")[1]
         assert out[1:] == ["JPEG quality 10, assumed; give --quality"]
+
+    def test_noise_that_differs_is_said_and_restored_as_in_python(self, rnan_tf):
+        import rnan_tf as library
+
+        across = np.linspace(3, 50, 256)[:, None]
+        pixels = 128 + np.random.default_rng(0).standard_normal((128, 256, 3)) * across
+        save("a.png", pixels.round().clip(0, 255).astype(np.uint8))
+        code, out, _ = rnan_tf("restore a.png -o b.png --model M/denoise.keras --report r.csv")
+        (least, most) = re.fullmatch(r"noise sigma (\d+) to (\d+), estimated", out[1]).groups()
+        assert code == 0 and len(out) == 2 and 5 <= int(least) < 15 and 35 < int(most) < 55
+        restored = library.Restorer.from_preset("M/denoise.keras")("a.png")
+        np.testing.assert_array_equal(read_photo("b.png").pixels, restored.pixels)
+        low, high = map(float, pathlib.Path("r.csv").read_text().splitlines()[1].split(",")[2].split("-"))
+        assert round(low) == int(least) and round(high) == int(most)
+
+    def test_where_the_noise_was_smoothed_it_says_so(self, rnan_tf):
+        noise = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal((256, 256, 3)), (1, 1, 0))
+        save("a.png", (128 + 12 * noise / noise.std()).round().clip(0, 255).astype(np.uint8))
+        out = rnan_tf("restore a.png -o b.png --model M/denoise.keras")[1]
+        assert len(out) == 3 and "has smoothed the noise" in out[2] and "--sigma" in out[2]
+        assert len(rnan_tf("restore a.png -o b.png --model M/denoise.keras --sigma 12")[1]) == 1
+        (_, said) = rnan_tf("restore a.png -o c.png --dry-run")[1]
+        assert said.startswith("nothing to do: it is no JPEG and shows noise that a camera or a codec has smoothed")
 
     def test_an_estimate_stays_within_what_the_model_knows(self, rnan_tf):
         save("a.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))

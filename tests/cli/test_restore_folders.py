@@ -3,6 +3,7 @@
 import csv
 import os
 import pathlib
+import time
 
 import numpy as np
 import pytest
@@ -117,6 +118,31 @@ class TestTelling:
             "[2/2] p/b.png -> out/b.png",
             "nothing to do: it is no JPEG and shows no noise; give --task if it needs something",
         ]
+
+    def test_a_dry_run_loads_no_network(self, run_python, workplace, models):
+        save("a.jpg", quality=30)
+        noisy = np.random.default_rng(0).normal(128, 20, (64, 64, 3)).round().clip(0, 255).astype(np.uint8)
+        save("b.png", noisy)
+        script = """
+import json, sys
+from rnan_tf.cli import main
+code = main(["restore", *sys.argv[1:], "-o", "out", "--dry-run"])
+print(json.dumps([code, [name for name in ("tensorflow", "keras", "ai_edge_litert") if name in sys.modules]]))
+"""
+        for more in ([], ["--task", "denoise"], ["--model", models / "denoise.keras"]):
+            assert run_python(script, "a.jpg", "b.png", *more) == [0, []]
+
+    def test_what_killed_runs_left_behind_is_removed(self, rnan_tf):
+        save("p/sub/a.png")
+        left = [pathlib.Path("out") / place / f".rnan-tf-{'0' * 16}-a.png" for place in ("", "sub", "other")]
+        for path in left:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"half")
+            os.utime(path, (time.time() - 4000,) * 2)
+        young = left[1].with_name(f".rnan-tf-{'1' * 16}-a.png")
+        young.write_bytes(b"of another run")
+        assert rnan_tf(f"restore p -o out {MODEL}")[0] == 0
+        assert [path.exists() for path in (*left, young)] == [True, False, True, True]
 
     def test_the_report(self, rnan_tf, workplace):
         save("p/a.jpg", quality=30)

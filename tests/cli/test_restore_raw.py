@@ -1,12 +1,16 @@
 """rnan-tf restore of camera raw files, against the photographs that they were made of."""
 
 import csv
+import os
+import pathlib
+import re
 
 import numpy as np
 import pytest
 import skimage.data
+from PIL import Image
 
-from rnan_tf.cli import main
+from rnan_tf.cli import main, restore
 from rnan_tf.photos.photo import read_photo
 from tests.helpers.raw_files import camera_light, sample, write_dng
 
@@ -48,8 +52,10 @@ def test_raw_files_in_a_folder(folder, capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ("--sigma 20", "leave other tasks and strengths out"),
-        ("--task denoise", "leave other tasks and strengths out"),
+        ("--task denoise", "leave other tasks and --quality out"),
+        ("--quality 20", "leave other tasks and --quality out"),
+        ("--task demosaic --sigma 20", "task demosaic has no"),
+        ("--sigma 80", "from 0 to 75"),
         ("--cfa RGGB", "leave --cfa and --blend out"),
         ("--white-balance 1,0,1", "gain"),
         ("--model denoise", "restores no mosaics"),
@@ -62,3 +68,57 @@ def test_options_that_do_not_fit(folder, arguments, message, capsys):
     assert line.startswith("error: ") and message in line and not (folder / "cat.tif").exists()
     assert main(["restore", "cat.dng", "-o", "cat.jpg", "--fast"]) == 1
     assert "holds 8 bits" in capsys.readouterr().err
+
+
+def exposed(photons, side=384):
+    """Write a noisy raw photograph: so many photons saturate a pixel. Return the clean one."""
+    clean = skimage.data.astronaut()[:side, :side]
+    light = sample(camera_light(clean), "RGGB")
+    write_dng(pathlib.Path("a.dng"), np.random.default_rng(0).poisson(light * photons) / photons, "RGGB")
+    return clean
+
+
+@pytest.mark.slow
+def test_noise_is_taken_away(folder, capsys):
+    clean, found = exposed(300), {}
+    for option in ("", "--sigma 0", "--task demosaic", "--sigma 15"):
+        assert main(["restore", "a.dng", "-o", "b.tif", "--fast", "--report", "r.csv", *option.split()]) == 0
+        row = next(csv.DictReader((folder / "r.csv").open()))
+        said = re.findall(r"shows noise: noise sigma (.+), estimated", capsys.readouterr().out)
+        assert len(said) == (option == "") and bool(row["strength"]) == (option in ("", "--sigma 15"))
+        found[option] = -10 * np.log10(np.mean((read_photo("b.tif").pixels / 65535 - clean / 255) ** 2))
+    assert found["--sigma 0"] == found["--task demosaic"] < found[""] - 1
+    assert found["--sigma 15"] > found["--sigma 0"] + 1
+
+
+def test_a_clean_raw_file_is_only_demosaiced(folder, capsys):
+    clean = skimage.data.astronaut()[:256, :256]
+    write_dng(folder / "a.dng", sample(camera_light(clean), "RGGB"), "RGGB")
+    assert main(["restore", "a.dng", "-o", "b.tif", "--dry-run"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "demosaic, since it is a camera's raw file"
+
+
+def test_what_the_file_says_is_kept_or_stripped(folder):
+    write_dng(folder / "a.dng", sample(camera_light(CAT), "GRBG"), Model="EOS", DateTime="2026:01:02 03:04:05")
+    for option, model in ((), "EOS"), (("--strip-metadata",), None):
+        assert main(["restore", "a.dng", "-o", "b.tif", "--fast", *option]) == 0
+        with Image.open("b.tif") as image:
+            assert image.getexif().get(0x0110) == model and image.getexif().get(0x0112, 1) == 1
+
+
+def test_a_raw_file_that_vanishes_and_names_that_are_no_text(folder, capsys, monkeypatch):
+    (folder / "p").mkdir()
+    for name in (b"a.dng", b"b.dng", b"caf\xe9\n.dng"):
+        write_dng(folder / "x.dng", sample(camera_light(CAT), "GRBG"))
+        os.replace("x.dng", os.path.join("p", os.fsdecode(name)))
+    read = restore.read_raw
+
+    def vanishing(path, *more):
+        if path.endswith("a.dng"):
+            os.remove("p/b.dng")
+        return read(path, *more)
+
+    monkeypatch.setattr(restore, "read_raw", vanishing)
+    assert main(["restore", "p", "-o", "out", "--fast"]) == 1
+    assert sorted(map(os.fsencode, os.listdir("out"))) == [b"a.tif", b"caf\xe9\n.tif"]
+    assert "skipped: p/b.dng: no such file" in capsys.readouterr().err

@@ -10,9 +10,10 @@ from PIL import Image, ImageCms
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from rnan_tf.errors import InputError
+from rnan_tf.photos.noise import estimate_noise, measure_noise
 from rnan_tf.photos.photo import Photo
 from rnan_tf.photos.pixels import CFA_PATTERNS
-from rnan_tf.photos.raw import is_raw, mosaic_noise, read_raw, srgb_decode, srgb_encode, srgb_profile
+from rnan_tf.photos.raw import is_raw, mosaic_planes, read_raw, srgb_decode, srgb_encode, srgb_profile
 from tests.helpers.raw_files import GAINS, camera_light, open_by_libraw, sample, write_dng
 
 CAT = skimage.data.chelsea()[60:181, 120:269]  # of odd size, and no colour that the camera would see as negative
@@ -64,7 +65,7 @@ def test_the_pattern_is_that_of_the_active_area(tmp_path):
 def test_a_mosaic_is_balanced_and_behind_srgbs_curve(tmp_path, cfa):
     light = camera_light(CAT)
     write_dng(tmp_path / "a.dng", sample(light, cfa), cfa)
-    mosaic = read_raw(tmp_path / "a.dng").mosaic().pixels
+    mosaic = read_raw(tmp_path / "a.dng").mosaic.pixels
     expected = sample(srgb_encode(light), cfa, gains=(1, 1, 1))
     np.testing.assert_allclose(mosaic[..., 0] / 65535, expected, atol=0.004)  # steep near black
 
@@ -115,7 +116,7 @@ def test_highlights_stay_white(tmp_path):
     light[16:48, 16:48] = 4
     write_dng(tmp_path / "a.dng", sample(light, "GRBG"))
     raw = read_raw(tmp_path / "a.dng")
-    lamp = raw.mosaic().pixels[16:48, 16:48]
+    lamp = raw.mosaic.pixels[16:48, 16:48]
     assert (lamp == 65535).all()
     white = raw.develop(Photo(np.broadcast_to(lamp, (32, 32, 3)), None, None, "TIFF")).pixels
     assert white.min() >= 65500  # its rows add up to 1
@@ -153,12 +154,13 @@ def test_the_curve_is_srgbs():
 def test_the_noise_of_a_mosaic_is_not_its_pattern(sigma):
     rng = np.random.default_rng(0)
     smooth = np.stack(
-        np.broadcast_arrays(*np.meshgrid(np.linspace(60, 180, 201), np.linspace(60, 190, 151)), 90), axis=2
+        np.broadcast_arrays(*np.meshgrid(np.linspace(60, 180, 401), np.linspace(60, 190, 301)), 90), axis=2
     )
     mosaic = sample(smooth, "GRBG", gains=(1, 1, 1)) + rng.normal(scale=sigma, size=smooth.shape[:2])
     noisy = np.clip(mosaic * 257, 0, 65535).astype(np.uint16)[..., None]
-    assert mosaic_noise(noisy) == pytest.approx(sigma, rel=0.06)
-    assert mosaic_noise(noisy[:1]) == 0
+    assert estimate_noise(mosaic_planes(noisy)) == pytest.approx(sigma, rel=0.06)
+    assert measure_noise(mosaic_planes(noisy)).visible == pytest.approx(sigma, rel=0.15)
+    assert mosaic_planes(noisy[:1]).size == 0
 
 
 def test_raw_files_are_known_by_their_names():

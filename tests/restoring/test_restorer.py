@@ -53,8 +53,8 @@ def test_the_strength_matters_and_is_estimated_where_it_is_left_out(restorers):
     restorer = restorers["denoise"]
     noise = np.random.default_rng(0).normal(0, 25, RGB.shape)
     noisy = np.clip(np.tile(RGB, (3, 3, 1)) + np.tile(noise, (3, 3, 1)), 0, 255).astype(np.uint8)
-    sigma, found = restorer.find_strength(as_photo(noisy))
-    assert found
+    sigma, of_photo, doubt = restorer.find_strength(as_photo(noisy))
+    assert of_photo and not doubt
     assert 15 < sigma < 35
     np.testing.assert_array_equal(restorer(noisy), restorer(noisy, sigma=sigma))
     assert (restorer(noisy) != restorer(noisy, sigma=60)).any()
@@ -74,7 +74,7 @@ def test_a_jpeg_has_its_quality_and_a_default(restorers):
     np.testing.assert_array_equal(restorer(RGB), restorer(RGB, quality=10))
     assert (restorer(RGB) != restorer(RGB, quality=90)).any()
     assert restorer.estimates and restorer.default_strength == 10
-    assert restorer.find_strength(as_photo(RGB)) == (10, False)
+    assert restorer.find_strength(as_photo(RGB)) == (10, False, "")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_the_strength_where_none_is_given(restorers, name, default, estimates):
     restorer = restorers[name]
     assert (restorer.default_strength, restorer.estimates) == (default, estimates)
     if not estimates:
-        assert restorer.find_strength(as_photo(RGB)) == (default, False)
+        assert restorer.find_strength(as_photo(RGB)) == (default, False, "")
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,8 @@ def test_the_strength_where_none_is_given(restorers, name, default, estimates):
         ("jpeg-color", {"sigma": 30}, "task jpeg-color has no sigma; leave `sigma` out"),
         ("denoise", {"sigma": 75}, "trained for sigma 5 to 60, not 75; give such a `sigma` or another model"),
         ("denoise", {"sigma": float("nan")}, "trained for sigma 5 to 60, not nan"),
+        ("denoise", {"sigma": np.array([[10, 61]])}, "trained for sigma 5 to 60, not 61"),
+        ("denoise", {"sigma": np.array([10, 20])}, r"`sigma` must be a number, or an array \(rows, columns\)"),
         ("jpeg-color", {"quality": 96}, "trained for quality 5 to 95, not 96; give such a `quality`"),
         ("jpeg", {"quality": 30}, "is not told the quality; leave `quality` out"),
         ("denoise-gray", {"sigma": 31}, "trained for sigma 30, not 31"),
@@ -151,12 +153,47 @@ def test_one_line_restores_a_file(workplace, models):
     save("a.png", RGB[..., 1])
     photo = rnan_tf.restore("a.png", "b.png", model=models / "demosaic.keras")
     np.testing.assert_array_equal(rnan_tf.read_photo("b.png").pixels, photo.pixels)
-    with pytest.raises(InputError, match="give `task`, whose preset is taken then, or `model`"):
-        rnan_tf.restore("a.png", "c.png")
     with pytest.raises(InputError, match="unknown task 'sharpen'; choose one of denoise, "):
         rnan_tf.restore("a.png", "c.png", task="sharpen")
     with pytest.raises(InputError, match="no format has the extension"):
         rnan_tf.restore("a.png", "c.xyz", model=models / "demosaic.keras")
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png"])
+def test_without_a_task_it_does_what_the_command_does(rnan_tf, workplace, extension):
+    import rnan_tf as library
+
+    noise = np.random.default_rng(0).normal(0, 20, (96, 96, 3))
+    pixels = np.clip(skimage.data.astronaut()[:96, 200:296] + noise, 0, 255).astype(np.uint8)
+    save(f"a.{extension}", pixels)
+    assert rnan_tf(f"restore a.{extension} -o b.png --fast")[0] == 0
+    photo = library.restore(f"a.{extension}", "c.png", fast=True)
+    assert (photo.pixels != library.read_photo(f"a.{extension}").pixels).any()
+    np.testing.assert_array_equal(library.read_photo("c.png").pixels, library.read_photo("b.png").pixels)
+
+
+def test_what_needs_nothing_comes_back_as_it_is(workplace):
+    save("a.png")
+    assert rnan_tf.restore(RGB) is RGB
+    np.testing.assert_array_equal(rnan_tf.restore("a.png", "b.png").pixels, RGB)
+    assert not (workplace / "b.png").exists()
+
+
+@pytest.mark.parametrize(("option", "task"), [({"sigma": 20}, "denoise"), ({"cfa": "RGGB"}, "demosaic")])
+def test_an_option_that_one_task_has_implies_it(option, task):
+    image = RGB[..., 1] if task == "demosaic" else RGB
+    restored = rnan_tf.restore(image, fast=True, **option)
+    np.testing.assert_array_equal(restored, rnan_tf.restore(image, fast=True, task=task, **option))
+
+
+def test_only_the_card(models, tmp_path):
+    for name in MODELS:
+        described = rnan_tf.Restorer.from_preset(models / f"{name}.keras", load_weights=False)
+        assert described.card == rnan_tf.Restorer.from_preset(models / f"{name}.keras").card
+    with pytest.raises(InputError, match="only its card was read; leave `load_weights` out"):
+        described(RGB)
+    with pytest.raises(InputError, match="no such model"):
+        rnan_tf.Restorer.from_preset(tmp_path / "gone.keras", load_weights=False)
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -290,3 +290,37 @@ class TestSelfEnsemble:
         predict = self_ensemble(bilinear_demosaic, is_mosaic=True)
         restored, expected = restore(predict, image, tiling=Tiling(32, 8)), bilinear_demosaic(to_float(image)[None])[0]
         np.testing.assert_allclose(restored / 255, expected, atol=0.501 / 255)
+
+
+def painted(batch, strengths):
+    """Tiles in the gray of their strength."""
+    return np.broadcast_to(strengths[:, None, None, None].astype(np.float32) / 255, batch.shape)
+
+
+class TestStrengths:
+    def test_each_tile_is_told_that_of_its_middle(self):
+        """Between the middles of the parts they change linearly: scipy's is the oracle."""
+        strengths = np.array([[10.0, 50, 90], [30, 70, 250]])
+        told = []
+        restore(lambda batch, each: told.extend(each) or batch, photo(64, 160), 1, Tiling(32, 0), strengths=strengths)
+        y, x = (np.arange(count) * 32.0 + 16 for count in (2, 5))
+        places = np.meshgrid(y / 64 * 2 - 0.5, x / 160 * 3 - 0.5, indexing="ij")
+        expected = ndimage.map_coordinates(strengths, places, order=1, mode="nearest")
+        np.testing.assert_allclose(np.reshape(told, (2, 5)), expected)
+
+    def test_equal_ones_are_as_good_as_one(self):
+        told = restore(painted, photo(61, 133), 1, Tiling(32, 8, batch=3), strengths=np.full((4, 7), 100.0))
+        assert (told == 100).all()
+
+    @pytest.mark.parametrize("size", [(2, 2), (5, 200), (70, 33)])
+    def test_the_tiles_of_a_gradient_are_feathered_together(self, size):
+        strengths = np.linspace(0, 255, 8)[None].repeat(2, axis=0)
+        result = restore(painted, photo(*size), 1, Tiling(16, 8), strengths=strengths)
+        assert result.shape == (*size, 3) and largest_step(result) < 24
+
+    def test_the_self_ensemble_is_told_them(self):
+        strengths = np.array([[20.0, 200]])
+        once = restore(painted, photo(16, 64), 1, Tiling(16, 8), strengths=strengths)
+        np.testing.assert_array_equal(
+            restore(self_ensemble(painted), photo(16, 64), 1, Tiling(16, 8), strengths=strengths), once
+        )

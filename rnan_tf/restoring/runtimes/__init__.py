@@ -5,12 +5,15 @@ from pathlib import Path
 
 from rnan_tf.errors import InputError
 from rnan_tf.quiet import import_tensorflow
+from rnan_tf.restoring.runtimes.described import DescribedRuntime, saved_model_folder
 from rnan_tf.restoring.runtimes.runtime import Runtime
 
 PRECISIONS = ("float32", "bfloat16")
 
 
-def open_runtime(source: str | Path, task: str | None = None, precision: str = PRECISIONS[0]) -> Runtime:
+def open_runtime(
+    source: str | Path, task: str | None = None, precision: str = PRECISIONS[0], load_weights: bool = True
+) -> Runtime:
     """Open a trained network; only its own runtime is imported.
 
     Args:
@@ -18,6 +21,7 @@ def open_runtime(source: str | Path, task: str | None = None, precision: str = P
             all of them: the newest is taken), or of a training run.
         task: what it was trained for, if its file does not say.
         precision: of the computation: "float32", or of a Keras model "bfloat16", which is faster and a little worse.
+        load_weights: False reads its card alone.
 
     Raises:
         InputError: there is no such network, it is damaged, was trained for another task, its runtime is missing, or
@@ -26,6 +30,8 @@ def open_runtime(source: str | Path, task: str | None = None, precision: str = P
     path = Path(source)
     if precision != PRECISIONS[0] and not runs_on_keras(source):
         raise InputError(f"{source}: the precision of an exported network is fixed; leave `precision` out")
+    if not load_weights:
+        return DescribedRuntime.open(source, task)
     if path.suffix == ".tflite":
         from rnan_tf.restoring.runtimes.litert import LiteRtRuntime
 
@@ -49,11 +55,3 @@ def runs_on_keras(source: str | Path) -> bool:
     """Return whether Keras runs a network, and not a runtime of its own."""
     path = Path(source)
     return path.suffix not in (".tflite", ".onnx") and saved_model_folder(path) is None
-
-
-def saved_model_folder(path: Path) -> Path | None:
-    """Return a folder itself if it is a SavedModel, else its newest version that is one; None without any."""
-    if (path / "saved_model.pb").is_file():
-        return path
-    versions = [file.parent for file in path.glob("*/saved_model.pb") if file.parent.name.isdecimal()]
-    return max(versions, key=lambda version: int(version.name), default=None)

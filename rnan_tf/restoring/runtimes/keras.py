@@ -50,8 +50,8 @@ class KerasRuntime(Runtime):
             model = model.rebuild(dtype="mixed_bfloat16")
         return cls(model, card_of(model, str(source), task), str(source))
 
-    def _run(self, batch: np.ndarray, strength: float) -> np.ndarray:
-        def restore(tiles: np.ndarray) -> np.ndarray:
+    def _run(self, batch: np.ndarray, strength: float | np.ndarray) -> np.ndarray:
+        def restore(tiles: np.ndarray, strength: float | np.ndarray) -> np.ndarray:
             inputs = self.inputs(tiles, strength)
             return np.asarray(
                 self.model.predict_on_batch(inputs if self.card.conditional else inputs["image"]), np.float32
@@ -59,8 +59,11 @@ class KerasRuntime(Runtime):
 
         if self.one_shape:
             missing = -len(batch) % self.batch
-            return restore(np.concatenate([batch, np.repeat(batch[:1], missing, axis=0)]))[: len(batch)]
-        return restore(batch) if _has_accelerator() else self.side_by_side(restore, batch)
+            all_of_it = batch, np.broadcast_to(strength, len(batch))
+            return restore(*(np.concatenate([part, np.repeat(part[:1], missing, axis=0)]) for part in all_of_it))[
+                : len(batch)
+            ]
+        return restore(batch, strength) if _has_accelerator() else self.side_by_side(restore, batch, strength)
 
     def operators(self) -> dict[str, int]:
         return dict(Counter(type(layer).__name__ for layer in self.model.layers).most_common())

@@ -68,17 +68,17 @@ class LiteRtRuntime(Runtime):
         except Exception as error:  # flatbuffers, struct and LiteRT raise whatever damaged bytes lead to
             raise damaged(name, error) from error
 
-    def _run(self, batch: np.ndarray, strength: float) -> np.ndarray:
+    def _run(self, batch: np.ndarray, strength: float | np.ndarray) -> np.ndarray:
         try:
             return self._restore(batch, strength)
         except (ValueError, RuntimeError) as error:  # of a signature or an operator that is damaged
             raise damaged(self.name, error) from error
 
-    def _restore(self, batch: np.ndarray, strength: float) -> np.ndarray:
+    def _restore(self, batch: np.ndarray, strength: float | np.ndarray) -> np.ndarray:
         if len(batch) == 1:
             return self._one.run(self.inputs(batch, strength))
 
-        def restore(tiles: np.ndarray) -> np.ndarray:
+        def restore(tiles: np.ndarray, strength: float) -> np.ndarray:
             try:
                 interpreter = self._idle.get_nowait()
             except Empty:
@@ -87,7 +87,7 @@ class LiteRtRuntime(Runtime):
             self._idle.put(interpreter)
             return restored
 
-        return self.side_by_side(restore, batch)
+        return self.side_by_side(restore, batch, strength)
 
     def operators(self) -> dict[str, int]:
         return count_operators(self._content)

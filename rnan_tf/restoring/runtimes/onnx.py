@@ -57,12 +57,12 @@ class OnnxRuntime(Runtime):
         runtime.check_signature({each.name: each.shape for each in session.get_inputs()})
         return runtime
 
-    def _run(self, batch: np.ndarray, strength: float) -> np.ndarray:
-        def restore(tiles: np.ndarray) -> np.ndarray:
+    def _run(self, batch: np.ndarray, strength: float | np.ndarray) -> np.ndarray:
+        def restore(tiles: np.ndarray, strength: float) -> np.ndarray:
             return np.asarray(self._session.run(["restored"], self.inputs(tiles, strength))[0])
 
         try:
-            return self.side_by_side(restore, batch)
+            return self.side_by_side(restore, batch, strength)
         except Exception as error:  # see above
             raise damaged(self.name, error) from error
 

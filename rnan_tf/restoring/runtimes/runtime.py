@@ -42,13 +42,13 @@ class Runtime(ABC):
             return Tiling(self.best_tile, fixed=self.one_shape, batch=self.batch)
         return Tiling(self.card.tile, self.card.overlap or 0, fixed=True, batch=self.batch)
 
-    def run(self, batch: np.ndarray, strength: float = 0.0) -> np.ndarray:
+    def run(self, batch: np.ndarray, strength: float | np.ndarray = 0.0) -> np.ndarray:
         """Restore tiles.
 
         Args:
             batch: (N, H, W, channels) float32 in [0, 1]. If the card has a tile, H and W are at most that; smaller ones
                 are reflected up to it, and the result is cropped.
-            strength: in the user's unit; a network that is not told it ignores it.
+            strength: in the user's unit, one or (N,), one for each tile; a network that is not told it ignores it.
 
         Returns:
             (N, scale * H, scale * W, channels) float32, not clipped.
@@ -65,7 +65,7 @@ class Runtime(ABC):
         padded = np.pad(batch, ((0, 0), (0, tile - height), (0, tile - width), (0, 0)), mode="reflect")
         return self._answer(padded, strength)[:, : height * scale, : width * scale]
 
-    def _answer(self, batch: np.ndarray, strength: float) -> np.ndarray:
+    def _answer(self, batch: np.ndarray, strength: float | np.ndarray) -> np.ndarray:
         count, height, width, channels = batch.shape
         wanted = count, height * self.card.scale, width * self.card.scale, channels
         restored = self._run(batch, strength)
@@ -77,21 +77,25 @@ class Runtime(ABC):
         """Return the function that restores batches at one strength."""
         return partial(self.run, strength=strength)
 
-    def side_by_side(self, restore: Callable[[np.ndarray], np.ndarray], batch: np.ndarray) -> np.ndarray:
+    def side_by_side(
+        self, restore: Callable[[np.ndarray, float], np.ndarray], batch: np.ndarray, strength: float | np.ndarray
+    ) -> np.ndarray:
         """Restore a batch's tiles on as many threads as there are cores: tiles share nothing, operators' threads wait.
 
         Args:
-            restore: maps a batch of one tile to its restoration, from any thread.
+            restore: maps a batch of one tile, and its strength, to its restoration, from any thread.
             batch: as for `run`.
+            strength: as for `run`.
         """
-        return np.concatenate(list(self._threads.map(restore, np.split(batch, len(batch)))))
+        strengths = np.broadcast_to(strength, len(batch)).tolist()
+        return np.concatenate(list(self._threads.map(restore, np.split(batch, len(batch)), strengths)))
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(count_cores())
 
     @abstractmethod
-    def _run(self, batch: np.ndarray, strength: float) -> np.ndarray:
+    def _run(self, batch: np.ndarray, strength: float | np.ndarray) -> np.ndarray:
         """Restore tiles that are as large as the network wants them."""
 
     @abstractmethod
@@ -122,11 +126,11 @@ class Runtime(ABC):
         (tile,) = sides
         self.card = replace(self.card, tile=tile)
 
-    def inputs(self, batch: np.ndarray, strength: float) -> dict[str, np.ndarray]:
+    def inputs(self, batch: np.ndarray, strength: float | np.ndarray) -> dict[str, np.ndarray]:
         """Return the network's inputs by name, for `run`'s arguments; it knows strengths as a part of 255."""
         inputs = {"image": np.ascontiguousarray(batch, np.float32)}
         if self.card.conditional:
-            inputs["level"] = np.full(len(batch), strength / 255, np.float32)
+            inputs["level"] = np.full(len(batch), np.divide(strength, 255), np.float32)
         return inputs
 
 

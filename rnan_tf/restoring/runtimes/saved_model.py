@@ -52,14 +52,14 @@ class SavedModelRuntime(Runtime):
             raise damaged(str(folder), error) from error
         return cls(folder, read_card(data, str(folder), task), function)
 
-    def _run(self, batch: np.ndarray, strength: float) -> np.ndarray:
-        def restore(tiles: np.ndarray) -> np.ndarray:
+    def _run(self, batch: np.ndarray, strength: float | np.ndarray) -> np.ndarray:
+        def restore(tiles: np.ndarray, strength: float) -> np.ndarray:
             arguments = {"image": tf.constant(np.ascontiguousarray(tiles, np.float32))}
             if self.card.conditional:  # served models are told strengths in the user's unit
                 arguments["level"] = tf.fill([len(tiles)], tf.constant(strength, tf.float32))
             return np.asarray(self._function(**arguments)["restored"])
 
-        return self.side_by_side(restore, batch)
+        return self.side_by_side(restore, batch, strength)
 
     def operators(self) -> dict[str, int]:
         graph = self._function.graph.as_graph_def()

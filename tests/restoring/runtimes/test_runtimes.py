@@ -61,11 +61,21 @@ def test_a_conditional_model_takes_the_strength(opened, kind):
     np.testing.assert_array_equal(runtime.run(batch), runtime.run(batch, 0))
 
 
+@kinds
+@pytest.mark.parametrize("count", [1, 5])
+def test_each_tile_may_have_a_strength_of_its_own(opened, kind, count):
+    runtime, batch, strengths = opened[kind][1], batch_of(count, TILE, TILE, 3), np.linspace(5, 60, count)
+    alone = [runtime.run(tile[None], float(strength))[0] for tile, strength in zip(batch, strengths, strict=True)]
+    np.testing.assert_array_equal(runtime.run(batch, strengths), alone)
+
+
 def test_inputs_are_what_the_network_wants(opened):
     batch = batch_of(2, TILE, TILE, 3).astype(np.float64)
     inputs = opened["tflite"][1].inputs(batch[:, ::-1], 51)
     assert inputs["image"].dtype == np.float32 and inputs["image"].flags.c_contiguous
     np.testing.assert_array_equal(inputs["level"], np.float32([0.2, 0.2]))
+    inputs = opened["tflite"][1].inputs(batch, np.array([51, 102]))
+    np.testing.assert_array_equal(inputs["level"], np.float32([0.2, 0.4]))
     assert set(opened["onnx"][1].inputs(batch, 51)) == {"image"}
 
 
