@@ -84,6 +84,13 @@ def test_what_is_out_of_memory():
     assert not is_out_of_memory(InputError("memory"))
 
 
+def test_jax_runs_out_of_memory():
+    jnp = pytest.importorskip("jax.numpy")
+    with pytest.raises(RuntimeError) as raised:
+        jnp.zeros(2**44).block_until_ready()
+    assert is_out_of_memory(raised.value)
+
+
 def test_wrong_use_is_a_value_error_and_a_failure_is_none():
     assert issubclass(InputError, ValueError) and issubclass(ImageError, InputError)
     assert not issubclass(JobError, ValueError)

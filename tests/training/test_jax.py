@@ -136,15 +136,14 @@ def arrays(folder):
 
 def test_two_devices_are_as_one_and_so_are_the_pieces_of_a_batch(arguments, on_jax, run_jax, tmp_path):
     more = ("--optimizer", "muon", "--accumulate", "2", "--run-dir", tmp_path)
-    refused = run_jax(*TRAIN, *arguments, *more, "--batch-size", "3", devices=2)
-    assert refused.returncode == 2
-    assert "--batch-size 3 is over all devices and must be a multiple of their number, 2" in refused.stderr
     done = run_jax(*TRAIN, *arguments, *more, devices=2)
     assert done.returncode == 0, done.stderr
+    assert "Mesh('batch': 2" in done.stderr
     assert compilations(done.stderr, "train_step") == 1
     assert greatest_difference(losses(tmp_path), losses(on_jax["muon"][0])) < 1e-5
 
 
+@pytest.mark.slow
 def test_bfloat16(arguments, on_jax, run_jax, tmp_path):
     done = run_jax(*TRAIN, *arguments, "--optimizer", "muon", "--precision", "bfloat16", "--run-dir", tmp_path)
     assert done.returncode == 0, done.stderr
