@@ -23,6 +23,7 @@ from rnan_tf.restoring.runtimes.keras import KerasRuntime
 from rnan_tf.restoring.runtimes.litert import LiteRtRuntime, count_operators
 from rnan_tf.restoring.tiling import Tiling, restore
 from rnan_tf.tasks.task import TASKS
+from tests.helpers.random_networks import with_large_scores
 from tests.helpers.tflite_networks import LITE, PAPER, TILE, parsed, random_model
 
 KINDS = {
@@ -248,6 +249,20 @@ class TestCommand:
         assert self.run(*args, "--variants", "fp32", "--calibration", photographs) == 1
         assert not list((tmp_path / "out").iterdir())
         assert "WHILE (x) (and 1 more problems); not written" in capsys.readouterr().err
+
+    def test_float16_that_would_overflow_is_refused_and_the_rest_written(self, photographs, tmp_path, capsys):
+        model = with_large_scores(random_model(**LITE), 1e6)
+        model.save(tmp_path / "large.keras")
+        args = ("--model", tmp_path / "large.keras", "--output", tmp_path / "out", "--tile", TILE, "--overlap", 4)
+        args = (*args, "--calibration", photographs, "--variants")
+        assert self.run(*args, "fp32", "fp16") == 1
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["demosaic-fp32.tflite", "tflite.md"]
+        out, err = capsys.readouterr()
+        assert "over 50 tiles: " in out and "| fp32 |" in out
+        (line,) = err.splitlines()
+        assert re.search(r"demosaic-fp16.tflite: values reach [\d,]{6,} \(.*non_local.*\), 30,000 at most", line)
+        assert self.run(*args, "fp16") == 1
+        assert len(capsys.readouterr().err.splitlines()) == 1
 
     def test_wrong_use(self, saved, photographs, tmp_path, capsys):
         keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "dense.keras")
