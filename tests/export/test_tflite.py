@@ -59,6 +59,14 @@ def run(content, image, strength=0.0):
     return LiteRtRuntime.from_content("the model", content).run(image, strength)
 
 
+def matrix_product_ranks(content):
+    """How many dimensions matrix products have; with three, some GPUs compute them wrongly."""
+    root = parsed(content)
+    (graph,), code = root.subgraphs, schema.BuiltinOperator.BATCH_MATMUL
+    products = [op for op in graph.operators if root.operatorCodes[op.opcodeIndex].builtinCode == code]
+    return {len(graph.tensors[i].shape) for product in products for i in [*product.inputs, *product.outputs]}
+
+
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photographs")
@@ -74,6 +82,7 @@ class TestConversion:
     def test_same_numbers_and_nothing_an_accelerator_lacks(self, kind):
         model, content = converted(kind)
         assert tflite_lint.lint(content) == ["no metadata rnan_tf: a host could not know how to tile"]
+        assert matrix_product_ranks(content) == {4}
         image = random_image(model.channels)
         strength = np.array([0.2], np.float32)
         actual = run(carded(kind), image, 0.2 * 255)

@@ -1,4 +1,4 @@
-"""How large the numbers within a network become. Where a GPU computes in float16, those beyond its range are infinite."""
+"""How large the numbers within a network become: beyond the range of float16, a GPU has infinities instead."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
