@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 OUTPUT ?= artifacts
+# KServe wants older packages than ours: it has an environment of its own, which borrows TensorFlow from the other.
+KSERVE := $(VENV)/kserve
+SITE_PACKAGES := "import sysconfig; print(sysconfig.get_path('purelib'))"
 # What artifacts are verified on; the default is scikit-image's cat.
 DATA ?= $$($(BIN)/python -c "import skimage.data as d, os; print(os.path.dirname(d.__file__))")/chelsea.png
 
@@ -18,7 +21,7 @@ train: $(VENV)/.installed-train
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
-test-all: $(VENV)/.installed-dev
+test-all: $(VENV)/.installed-dev $(KSERVE)/.installed
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 fuzz: $(VENV)/.installed-dev
@@ -40,6 +43,12 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+$(KSERVE)/.installed: | $(BIN)/python
+	$(PYTHON) -m venv $(KSERVE)
+	$(BIN)/python -c $(SITE_PACKAGES) > $$($(KSERVE)/bin/python -c $(SITE_PACKAGES))/tensorflow.pth
+	$(KSERVE)/bin/python -m pip install --quiet --disable-pip-version-check "kserve>=0.21"
+	touch $@
 
 # Installed again whenever pyproject.toml changes.
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/python

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rnan_tf.cli.options import add_task
 from rnan_tf.cli.parser import Parser
-from rnan_tf.errors import command
+from rnan_tf.errors import JobError, command
 from rnan_tf.export.artifacts import check_folder
 from rnan_tf.export.patches import cut_patches
-from rnan_tf.export.tflite import exporting, report
+from rnan_tf.export.tflite import exporting, magnitudes, report
 from rnan_tf.extras import check_extra
 from rnan_tf.files import make_folder, replacing, write_atomically
 from rnan_tf.photos.finding import list_images
@@ -39,6 +39,10 @@ def main(argv: list[str] | None = None) -> int:
     make_folder(folder)
     converted = exporting.convert(runtime.model, tiling.tile)
     network = exporting.add_card(converted, card)
+    overflow = None
+    if "fp16" in variants:
+        overflow = _find_overflow(network, cut_patches(files, task, card.strengths, tiling.tile, magnitudes.TILES))
+        variants = [variant for variant in variants if not (overflow and variant == "fp16")]
     recipes, tried = exporting.choose_recipes(variants, network, patches)
     written = {}
     for variant, recipe in recipes.items():
@@ -47,12 +51,22 @@ def main(argv: list[str] | None = None) -> int:
             temporary.write_bytes(exporting.make_variant(converted, card, variant, recipe, patches))
             exporting.verify(temporary, written[variant], runtime, patches)
         print(f"wrote {written[variant]}", flush=True)
-    text = report.report_variants(network, written, patches)
-    if tried:
-        text += "\n" + report.report_frontier(network, tried, recipes["int8"].name, patches)
-    write_atomically(folder / "tflite.md", text.encode())
-    print(text)
+    if written:
+        text = report.report_variants(network, written, patches)
+        if tried:
+            text += "\n" + report.report_frontier(network, tried, recipes["int8"].name, patches)
+        write_atomically(folder / "tflite.md", text.encode())
+        print(text)
+    if overflow:
+        raise JobError(f"{folder / task.name}-fp16.tflite: {overflow}; not written")
     return 0
+
+
+def _find_overflow(network, tiles):
+    """Print how large the network's numbers become; return in words why float16 will not do, or None."""
+    largest = magnitudes.largest_magnitude(network, tiles)
+    print(f"largest magnitude within the network, over {len(tiles)} tiles: {largest}", flush=True)
+    return None if largest.fits else f"values reach {largest}, {magnitudes.LIMIT:,} at most are safe in float16"
 
 
 def _build_parser():

@@ -15,9 +15,10 @@ _unrolling = contextvars.ContextVar("unrolling", default=False)
 
 @contextlib.contextmanager
 def unrolled() -> Iterator[None]:
-    """Within the block, chunks are traced one after the other instead of in a loop, which phones' accelerators lack.
+    """Within the block, attention is traced as phones' accelerators want it: without a loop, in four dimensions.
 
-    Sizes must be known. The result is the same, the graph longer by the number of chunks.
+    Sizes must be known. The result is the same, the graph longer by the number of chunks. In three dimensions matrix
+    products come out wrong on some GPUs (LiteRT issue 8619).
     """
     token = _unrolling.set(True)
     try:
@@ -50,8 +51,12 @@ def non_local_attention(theta, phi, g, normalize_over: str = "keys", chunk_size:
         Zhang et al., "Residual Non-local Attention Networks for Image Restoration", ICLR 2019, equations 5 to 7.
     """
     check_options(normalize_over, chunk_size)
-    attend = _attend_over_keys if normalize_over == "keys" else _attend_over_queries
-    return attend(chunk_size)(theta, phi, g)
+    attend = (_attend_over_keys if normalize_over == "keys" else _attend_over_queries)(chunk_size)
+    if not _unrolling.get():
+        return attend(theta, phi, g)
+    batch, n, d = ops.shape(theta)
+    y = attend(*(ops.reshape(x, (batch, 1, n, d)) for x in (theta, phi, g)))
+    return ops.reshape(y, (batch, n, d))
 
 
 def check_options(normalize_over: str, chunk_size: int) -> None:
@@ -140,13 +145,13 @@ def _softmax_gradient(a, da):
 
 
 def _transpose(x):
-    return ops.transpose(x, (0, 2, 1))
+    return ops.swapaxes(x, -1, -2)
 
 
 def _transpose_small(x):
-    # By way of four dimensions, or TFLite's converter turns it into BATCH_MATMUL's adj_y, which GPU delegates ignore.
-    batch, n, d = ops.shape(x)
-    return ops.reshape(ops.transpose(ops.reshape(x, (batch, n, 1, d)), (0, 3, 2, 1)), (batch, d, n))
+    # As images, or TFLite's converter turns it into BATCH_MATMUL's adj_y, which GPU delegates ignore.
+    batch, *one, n, d = ops.shape(x)
+    return ops.reshape(ops.transpose(ops.reshape(x, (batch, n, 1, d)), (0, 3, 2, 1)), (batch, *one, d, n))
 
 
 def _dy(args, upstream):
@@ -160,7 +165,7 @@ def _over_chunks(step, carry, rows, outputs_like, chunk_size):
     `ops.scan` cannot do it: on TensorFlow it wants outputs of the carry's shapes. Rows are padded with zeros to whole
     chunks; a zero row of dy, or of phi and g, adds zero to every sum, and the outputs of padded rows are cut off.
     """
-    batch, n, _ = ops.shape(rows[0])
+    batch, *_, n, _ = ops.shape(rows[0])
     if isinstance(n, int) and n <= chunk_size:
         return step(carry, rows)
     if _unrolling.get():
@@ -191,9 +196,9 @@ def _over_chunks(step, carry, rows, outputs_like, chunk_size):
 
 
 def _over_chunks_unrolled(step, carry, rows, chunk_size):
-    outputs, n = [], rows[0].shape[1]
+    outputs, n = [], rows[0].shape[2]
     for start in range(0, n, chunk_size):
         stop = min(start + chunk_size, n)  # LiteRT's GPU delegate refuses slices that end beyond their tensor
-        carry, new = step(carry, tuple(x[:, start:stop] for x in rows))
+        carry, new = step(carry, tuple(x[:, :, start:stop] for x in rows))
         outputs.append(new)
-    return carry, tuple(ops.concatenate(chunks, axis=1) for chunks in zip(*outputs, strict=True))
+    return carry, tuple(ops.concatenate(chunks, axis=2) for chunks in zip(*outputs, strict=True))

@@ -4,11 +4,7 @@ There is no GPU here: the delegate runs on SwiftShader, which computes in float3
 GPU would do is not tested. A tile takes 5 to 25 seconds.
 """
 
-import ctypes.util
 import functools
-import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +18,6 @@ from rnan_tf.photos.pixels import to_float
 from rnan_tf.restoring.runtimes.keras import KerasRuntime
 from rnan_tf.restoring.runtimes.litert import LiteRtRuntime
 from rnan_tf.tasks.task import get_task
-from tests.conftest import ROOT
 from tests.helpers import gpu_tile
 from tests.helpers.missing import skip_or_fail
 
@@ -33,8 +28,8 @@ SIGMA = 25
 
 @pytest.fixture(scope="module", autouse=True)
 def swiftshader():
-    if not gpu_tile.DRIVER.is_file() or not ctypes.util.find_library("vulkan"):
-        skip_or_fail("LiteRT's GPU delegate finds no device: apt-get install chromium libvulkan1, for SwiftShader")
+    if gpu_tile.is_missing():
+        skip_or_fail(gpu_tile.is_missing())
 
 
 @functools.cache
@@ -52,29 +47,13 @@ def degraded_tile(card):
     return to_float(task.degrade(clean, (0, 0), SIGMA))[None]
 
 
-def on_gpu(content, inputs, folder):
-    """Whether the delegate took every operator, and the output."""
-    model, given, output = folder / "model.tflite", folder / "inputs.npz", folder / "output.npy"
-    model.write_bytes(content)
-    np.savez(given, *inputs.values())
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.helpers.gpu_tile", model, given, output],
-        cwd=ROOT,
-        env=gpu_tile.environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])["accelerated"], np.load(output)
-
-
 @pytest.mark.parametrize("preset", ["denoise", "sr-x2", "sr-x3", "sr-x4"])
-def test_float32_is_fully_accelerated_and_equals_the_cpu(preset, tmp_path):
+def test_float32_is_fully_accelerated_and_equals_the_cpu(preset):
     content = network(preset)
     assert lint(content) == []
     cpu = LiteRtRuntime.from_content(preset, content)
     tile = degraded_tile(cpu.card)
-    accelerated, output = on_gpu(content, cpu.inputs(tile, SIGMA), tmp_path)
+    accelerated, output = gpu_tile.restore(content, cpu.inputs(tile, SIGMA))
     assert accelerated
     expected = cpu.run(tile, SIGMA)
     assert np.abs(output.reshape(expected.shape) - expected).max() < 1e-4  # measured 4e-7
@@ -82,12 +61,12 @@ def test_float32_is_fully_accelerated_and_equals_the_cpu(preset, tmp_path):
 
 
 @pytest.mark.parametrize("preset", ["denoise", "sr-x2"])
-def test_float16_weights_are_too(preset, tmp_path):
+def test_float16_weights_are_too(preset):
     """The bundled weights are stored in float16, so that nothing is lost; nor may the delegate lose anything."""
     cpu, small = LiteRtRuntime.from_content(preset, network(preset)), quantize(network(preset), FLOAT16, ())
     assert len(small) < 0.6 * len(network(preset))
     tile = degraded_tile(cpu.card)
-    accelerated, output = on_gpu(small, cpu.inputs(tile, SIGMA), tmp_path)
+    accelerated, output = gpu_tile.restore(small, cpu.inputs(tile, SIGMA))
     assert accelerated
     expected = cpu.run(tile, SIGMA)
     assert np.abs(output.reshape(expected.shape) - expected).max() < 1e-4

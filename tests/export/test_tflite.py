@@ -23,6 +23,7 @@ from rnan_tf.restoring.runtimes.keras import KerasRuntime
 from rnan_tf.restoring.runtimes.litert import LiteRtRuntime, count_operators
 from rnan_tf.restoring.tiling import Tiling, restore
 from rnan_tf.tasks.task import TASKS
+from tests.helpers.random_networks import with_large_scores
 from tests.helpers.tflite_networks import LITE, PAPER, TILE, parsed, random_model
 
 KINDS = {
@@ -58,6 +59,14 @@ def run(content, image, strength=0.0):
     return LiteRtRuntime.from_content("the model", content).run(image, strength)
 
 
+def matrix_product_ranks(content):
+    """How many dimensions matrix products have; with three, some GPUs compute them wrongly."""
+    root = parsed(content)
+    (graph,), code = root.subgraphs, schema.BuiltinOperator.BATCH_MATMUL
+    products = [op for op in graph.operators if root.operatorCodes[op.opcodeIndex].builtinCode == code]
+    return {len(graph.tensors[i].shape) for product in products for i in [*product.inputs, *product.outputs]}
+
+
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photographs")
@@ -73,6 +82,7 @@ class TestConversion:
     def test_same_numbers_and_nothing_an_accelerator_lacks(self, kind):
         model, content = converted(kind)
         assert tflite_lint.lint(content) == ["no metadata rnan_tf: a host could not know how to tile"]
+        assert matrix_product_ranks(content) == {4}
         image = random_image(model.channels)
         strength = np.array([0.2], np.float32)
         actual = run(carded(kind), image, 0.2 * 255)
@@ -248,6 +258,20 @@ class TestCommand:
         assert self.run(*args, "--variants", "fp32", "--calibration", photographs) == 1
         assert not list((tmp_path / "out").iterdir())
         assert "WHILE (x) (and 1 more problems); not written" in capsys.readouterr().err
+
+    def test_float16_that_would_overflow_is_refused_and_the_rest_written(self, photographs, tmp_path, capsys):
+        model = with_large_scores(random_model(**LITE), 1e6)
+        model.save(tmp_path / "large.keras")
+        args = ("--model", tmp_path / "large.keras", "--output", tmp_path / "out", "--tile", TILE, "--overlap", 4)
+        args = (*args, "--calibration", photographs, "--variants")
+        assert self.run(*args, "fp32", "fp16") == 1
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["demosaic-fp32.tflite", "tflite.md"]
+        out, err = capsys.readouterr()
+        assert "over 50 tiles: " in out and "| fp32 |" in out
+        (line,) = err.splitlines()
+        assert re.search(r"demosaic-fp16.tflite: values reach [\d,]{6,} \(.*non_local.*\), 30,000 at most", line)
+        assert self.run(*args, "fp16") == 1
+        assert len(capsys.readouterr().err.splitlines()) == 1
 
     def test_wrong_use(self, saved, photographs, tmp_path, capsys):
         keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "dense.keras")

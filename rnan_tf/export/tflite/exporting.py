@@ -13,6 +13,7 @@ from rnan_tf.errors import InputError, JobError, first_line
 from rnan_tf.export.endpoint import make_endpoint
 from rnan_tf.export.patches import Patch, mean_psnr
 from rnan_tf.export.tflite import quantization
+from rnan_tf.export.tflite.content import edit
 from rnan_tf.export.tflite.lint import lint
 from rnan_tf.export.tflite.quantization import Recipe, quantize
 from rnan_tf.network.attention import unrolled
@@ -73,18 +74,16 @@ def add_card(model: bytes, card: ModelCard) -> bytes:
         model: the content.
         card: what the network is for.
     """
-    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    root = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(model, 0))
-    entry, buffer = schema.MetadataT(), schema.BufferT()
-    buffer.data = np.frombuffer(json.dumps(card.to_dict()).encode(), np.uint8)
-    entry.name, entry.buffer = CARD_NAME.encode(), len(root.buffers)
-    root.buffers.append(buffer)
-    root.metadata = [*(root.metadata or []), entry]
-    builder = flatbuffers.Builder(len(model))
-    builder.Finish(root.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    def append(root):
+        entry, buffer = schema.MetadataT(), schema.BufferT()
+        buffer.data = np.frombuffer(json.dumps(card.to_dict()).encode(), np.uint8)
+        entry.name, entry.buffer = CARD_NAME.encode(), len(root.buffers)
+        root.buffers.append(buffer)
+        root.metadata = [*(root.metadata or []), entry]
+
+    return edit(model, append)
 
 
 # === Variants ===

@@ -33,8 +33,8 @@ class LiteRtRuntime(Runtime):
     def __init__(self, name: str, card: ModelCard, model: bytes):
         super().__init__(name, card)
         self._content = model
-        self._one = _Interpreter(model, count_cores())
-        self._idle: SimpleQueue[_Interpreter] = SimpleQueue()
+        self._one = Interpreter(model, count_cores())
+        self._idle: SimpleQueue[Interpreter] = SimpleQueue()
         self.check_signature(self._one.shapes)
         if "restored" not in self._one.outputs:
             raise InputError(f"{name}: has no output named restored; export it again")
@@ -76,14 +76,14 @@ class LiteRtRuntime(Runtime):
 
     def _restore(self, batch: np.ndarray, strength: float | np.ndarray) -> np.ndarray:
         if len(batch) == 1:
-            return self._one.run(self.inputs(batch, strength))
+            return self._one.run(self.inputs(batch, strength))["restored"]
 
         def restore(tiles: np.ndarray, strength: float) -> np.ndarray:
             try:
                 interpreter = self._idle.get_nowait()
             except Empty:
-                interpreter = _Interpreter(self._content, 1)
-            restored = interpreter.run(self.inputs(tiles, strength))
+                interpreter = Interpreter(self._content, 1)
+            restored = interpreter.run(self.inputs(tiles, strength))["restored"]
             self._idle.put(interpreter)
             return restored
 
@@ -96,12 +96,22 @@ class LiteRtRuntime(Runtime):
 _loading = Lock()  # as `_no_notices` exchanges a file descriptor of the whole process
 
 
-class _Interpreter:
+class Interpreter:
+    """LiteRT's own, of the signature `serving_default`.
+
+    Args:
+        model: a `.tflite` file's content.
+        threads: that it may use.
+
+    Raises:
+        ValueError, RuntimeError: LiteRT cannot load it.
+    """
+
     def __init__(self, model: bytes, threads: int):
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert import interpreter
 
         with _loading, _no_notices():
-            self._interpreter = Interpreter(model_content=model, num_threads=threads)
+            self._interpreter = interpreter.Interpreter(model_content=model, num_threads=threads)
             self._interpreter.allocate_tensors()
         self._signature = self._interpreter.get_signature_runner("serving_default")
 
@@ -115,8 +125,9 @@ class _Interpreter:
         """The outputs' names."""
         return list(self._signature.get_output_details())
 
-    def run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        return np.asarray(self._signature(**inputs)["restored"])
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return what comes of the inputs, by the outputs' names."""
+        return dict(self._signature(**inputs))
 
 
 def read_tflite_card(model: bytes) -> Any:
