@@ -114,9 +114,9 @@ def losses_seen(losses, progress=None):
     """Let a guard see steps with these losses; return its progress."""
     progress = progress or Progress()
     guard = Guard(progress, 10)
-    guard.applied, guard._applied_steps = 0, lambda: guard.applied + 1
-    for loss in losses:
-        guard.on_train_batch_end(0, {"step_loss": loss})
+    guard.applied = 0
+    for step, loss in enumerate(losses, 1):
+        guard.on_train_batch_end(0, {"step_loss": loss, "applied_steps": step})
     return progress
 
 
