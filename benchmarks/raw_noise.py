@@ -21,12 +21,19 @@ from rnan_tf.photos.finding import list_images
 from rnan_tf.photos.noise import estimate_noise, measure_noise
 from rnan_tf.photos.photo import Photo, read_photo
 from rnan_tf.photos.raw import RawPhoto, mosaic_planes, read_raw
+from rnan_tf.restoring.raw_photos import SPREAD
 from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.tasks.metrics import psnr
 from tests.helpers.raw_files import camera_light, sample, write_dng
 
-CFA, READ_NOISE, SIDE = "RGGB", 3.0, 512  # a piece of each photograph, in pixels
+CFA, READ_NOISE, SIDE = "RGGB", 3.0, 256  # a piece from the middle of each photograph, in pixels
 PHOTONS = (4000, 1000, 250)  # that saturate a pixel
+
+
+def middle(pixels: np.ndarray) -> np.ndarray:
+    """Return the piece that is measured."""
+    top, left = ((size - SIDE) // 4 * 2 for size in pixels.shape[:2])
+    return pixels[top : top + SIDE, left : left + SIDE]
 
 
 def expose(light: np.ndarray, photons: int, seed: int) -> np.ndarray:
@@ -71,7 +78,7 @@ def ways(raw: RawPhoto, sigma: float, networks: dict[str, Restorer]) -> dict[str
         "no denoising": plain,
         "before, gray": demosaic(planes_denoised(mosaic, networks["denoise-gray"], sigma)),
         "before, colour": demosaic(colours_denoised(mosaic, networks["denoise"], sigma)),
-        **{f"after, x{part:g}": networks["denoise"](plain, sigma=part * sigma) for part in (0.5, 0.75, 1)},
+        **{f"after, x{part:g}": networks["denoise"](plain, sigma=part * sigma) for part in (1, 1.3, SPREAD, 2)},
     }
     return {name: raw.develop(photo).pixels for name, photo in found.items()}
 
@@ -83,7 +90,7 @@ def compare(files: list[Path], folder: Path) -> None:
     for photons in PHOTONS:
         rows = []
         for seed, file in enumerate(tqdm(files, desc=str(photons), leave=False, disable=None)):
-            clean, dng = read_photo(file).pixels[-SIDE:, -SIDE:], folder / "photo.dng"
+            clean, dng = middle(read_photo(file).pixels), folder / "photo.dng"
             light = sample(camera_light(clean), CFA)
             write_dng(dng, light, CFA)
             still = read_raw(dng).mosaic.pixels

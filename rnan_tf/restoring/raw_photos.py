@@ -11,6 +11,10 @@ from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.restoring.tiling import Progress
 from rnan_tf.tasks.strength import Found
 
+# The network for white noise takes what demosaicing has spread over neighbours for less than it is: told so many times
+# the mosaic's sigma, it does best. Before demosaicing, detail is lost. docs/benchmarks.md has the measurements.
+SPREAD = 1.6
+
 
 def find_raw_noise(raw: RawPhoto) -> Found | None:
     """Measure a raw photograph's noise on its mosaic's four planes, where demosaicing has not smoothed it yet.
@@ -52,8 +56,9 @@ def restore_raw(
     """
     passes = 1 if denoiser is None else 2
     photo = as_photo(demosaicer(raw.mosaic, cfa=raw.cfa, progress=_part(progress, 0, passes), **options))
-    if denoiser is not None:  # docs/benchmarks.md has the measurement: before demosaicing detail is lost
-        photo = as_photo(denoiser(photo, sigma=sigma, progress=_part(progress, 1, passes), **options))
+    if denoiser is not None and denoiser.card.strengths is not None:
+        told = np.clip(np.multiply(SPREAD, sigma), *denoiser.card.strengths)
+        photo = as_photo(denoiser(photo, sigma=told, progress=_part(progress, 1, passes), **options))
     return raw.develop(photo, linear)
 
 
