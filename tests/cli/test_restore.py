@@ -154,7 +154,7 @@ class TestRestore:
         out = rnan_tf("restore a.png -o b.png --model M/jpeg-color.keras")[1]
         assert out[1:] == ["JPEG quality 10, assumed; give --quality"]
 
-    def test_noise_that_differs_is_said_and_restored_as_in_python(self, rnan_tf):
+    def test_noise_that_differs_is_said_and_restored_as_in_python(self, rnan_tf, models):
         import rnan_tf as library
 
         across = np.linspace(3, 50, 256)[:, None]
@@ -163,7 +163,7 @@ class TestRestore:
         code, out, _ = rnan_tf("restore a.png -o b.png --model M/denoise.keras --report r.csv")
         (least, most) = re.fullmatch(r"noise sigma (\d+) to (\d+), estimated", out[1]).groups()
         assert code == 0 and len(out) == 2 and 5 <= int(least) < 15 and 35 < int(most) < 55
-        restored = library.Restorer.from_preset("M/denoise.keras")("a.png")
+        restored = library.Restorer.from_preset(models / "denoise.keras")("a.png")
         np.testing.assert_array_equal(read_photo("b.png").pixels, restored.pixels)
         low, high = map(float, pathlib.Path("r.csv").read_text().splitlines()[1].split(",")[2].split("-"))
         assert round(low) == int(least) and round(high) == int(most)
