@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
 from rnan_tf.network.loading import save_model
@@ -18,6 +19,14 @@ KINDS = {
     "saved_model": ("denoise", {"conditional": True}),
     "keras": ("denoise", {"conditional": True}),
 }
+
+
+def batch_of(*shape):
+    return np.random.default_rng(0).random(shape, dtype=np.float32)
+
+
+def pixels_of(*shape):
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 @pytest.fixture(scope="package")

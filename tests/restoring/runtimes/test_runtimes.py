@@ -1,4 +1,4 @@
-"""rnan_tf.restoring.runtimes: a network of every kind restores as its Keras model; what is none is refused."""
+"""rnan_tf.restoring.runtimes: a network of every kind restores as its Keras model."""
 
 import json
 import shutil
@@ -16,20 +16,11 @@ from rnan_tf.restoring.runtimes.litert import LiteRtRuntime
 from rnan_tf.restoring.runtimes.onnx import OnnxRuntime
 from rnan_tf.restoring.runtimes.runtime import Runtime, count_cores
 from rnan_tf.restoring.runtimes.saved_model import SavedModelRuntime
-from rnan_tf.restoring.tiling import Tiling, restore, self_ensemble
-from tests.restoring.runtimes.conftest import KINDS, OVERLAP, TILE
+from rnan_tf.restoring.tiling import Tiling, restore
+from tests.restoring.runtimes.conftest import KINDS, OVERLAP, TILE, batch_of, pixels_of
 
 CLASSES = {"tflite": LiteRtRuntime, "onnx": OnnxRuntime, "saved_model": SavedModelRuntime, "keras": KerasRuntime}
 kinds = pytest.mark.parametrize("kind", KINDS)
-files = pytest.mark.parametrize("kind", ["tflite", "onnx"])
-
-
-def batch_of(*shape):
-    return np.random.default_rng(0).random(shape, dtype=np.float32)
-
-
-def pixels_of(*shape):
-    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 # === What all have in common ===
@@ -128,58 +119,6 @@ def test_a_whole_photograph(opened, kind):
     assert np.abs(Restorer(runtime)(pixels, **options) - expected).max() <= 1
 
 
-# === Tiles of one size only ===
-
-
-@pytest.mark.parametrize("height, width", [(1, 1), (3, 16), (11, 14)])
-def test_smaller_tiles_are_reflected_and_cropped(opened, height, width):
-    model, runtime = opened["tflite"]
-    batch = batch_of(2, height, width, 3)
-    padded = np.pad(batch, ((0, 0), (0, TILE - height), (0, TILE - width), (0, 0)), mode="reflect")
-    expected = model.run(padded, 25)[:, :height, :width]
-    assert np.abs(runtime.run(batch, 25) - expected).max() < 1e-5
-
-
-def test_larger_tiles_are_refused(opened):
-    with pytest.raises(InputError, match=r"model.tflite: takes tiles of up to 20x20, not 16x24$"):
-        opened["tflite"][1].run(batch_of(1, 16, 24, 3))
-
-
-def test_a_margin_leaves_room_for_added_rows(opened):
-    """The self-ensemble of a mosaic puts a row and a column around each tile."""
-    runtime, pixels, seen = opened["tflite"][1], pixels_of(20, 20, 3), []
-
-    def predict(batch):
-        seen.append(batch.shape[1:3])
-        return runtime.run(batch)
-
-    restorer = Restorer(runtime)
-    fixed = Tiling(TILE, OVERLAP, fixed=True, batch=4 * count_cores())
-    assert restorer.tiling(margin=True) == fixed  # no mosaic: no row is added
-    restorer.task = type(restorer.task)("demosaic", "mosaic", mosaic=True)
-    tiling = restorer.tiling(margin=True)
-    assert restore(self_ensemble(predict, is_mosaic=True), pixels, 1, tiling).shape == pixels.shape
-    assert max(max(shape) for shape in seen) == TILE - 4 + 1
-
-
-@pytest.mark.parametrize("size", [(1, 1), (3, 40), (16, 16), (17, 33), (61, 90)])
-@pytest.mark.parametrize("overlap", [0, 4, 8])
-def test_fixed_tiles_have_exactly_the_tiles_size(size, overlap):
-    pixels = np.random.default_rng(0).integers(0, 2**16, (*size, 3), dtype=np.uint16)
-
-    def predict(batch):
-        assert batch.shape == (1, 16, 16, 3)
-        return batch
-
-    assert np.array_equal(restore(predict, pixels, 1, Tiling(16, overlap, fixed=True)), pixels)
-
-
-def test_fixed_tiles_enlarge():
-    pixels = pixels_of(21, 5, 3)
-    restored = restore(lambda batch: batch.repeat(2, 1).repeat(2, 2), pixels, 2, Tiling(16, 4, fixed=True))
-    assert np.array_equal(restored, pixels.repeat(2, 0).repeat(2, 1))
-
-
 # === The command line ===
 
 
@@ -221,88 +160,6 @@ class TestCommandLine:
         assert main([*restore_it, str(tmp_path / "bad.onnx")]) == 2
         errors = capsys.readouterr().err.splitlines()
         assert len(errors) == 2 and "80" in errors[0] and "bad.onnx: cannot be loaded" in errors[1]
-
-
-# === Bad files ===
-
-
-class TestBadFiles:
-    @pytest.mark.parametrize("name", ["none.tflite", "none.onnx", "none.keras", "none"])
-    def test_missing(self, tmp_path, name):
-        with pytest.raises(InputError, match=f"{name}: no such model"):
-            open_runtime(tmp_path / name)
-
-    @pytest.mark.parametrize("name", ["model.pb", "model.h5", "photo.png"])
-    def test_another_kind(self, tmp_path, name):
-        (tmp_path / name).touch()
-        with pytest.raises(InputError, match=f"{name}: not a .keras file"):
-            open_runtime(tmp_path / name)
-
-    @pytest.mark.parametrize("keep", [0, 20, 5000])
-    @files
-    def test_damaged(self, exports, tmp_path, kind, keep):
-        path = tmp_path / f"bad.{kind}"
-        path.write_bytes(exports[kind][1].read_bytes()[:keep])
-        with pytest.raises(InputError) as info:
-            open_runtime(path)
-        assert str(info.value).startswith(f"{path}: ") and "\n" not in str(info.value)
-
-    @files
-    def test_not_a_model(self, tmp_path, kind):
-        path = tmp_path / f"bad.{kind}"
-        path.write_bytes(b"PK\x03\x04" + bytes(1000))
-        with pytest.raises(InputError, match="cannot be loaded"):
-            open_runtime(path)
-
-    @pytest.mark.parametrize("task", [None, "sr-x2"])
-    def test_without_a_card(self, exports, tmp_path, task):
-        """Such as a network of another program, of which nobody knows what it wants."""
-        import onnx
-
-        proto = onnx.load(exports["onnx"][1])
-        del proto.metadata_props[:]
-        (tmp_path / "a.onnx").write_bytes(proto.SerializeToString())
-        content = exports["tflite"][1].read_bytes()
-        assert content.count(b"rnan_tf") == 1
-        (tmp_path / "a.tflite").write_bytes(content.replace(b"rnan_tf", b"another"))
-        for name in ("a.onnx", "a.tflite"):
-            with pytest.raises(InputError, match=rf"{name}: does not say what it is for; export it again"):
-                open_runtime(tmp_path / name, task)
-
-    @pytest.mark.parametrize(
-        "change, message",
-        [
-            ({"tile": "wide"}, "its tile 'wide' is not a number of pixels"),
-            ({"tile": 0}, "its tile 0 is not a number of pixels"),
-            ({"overlap": -3}, "its overlap -3 is not a number of pixels"),
-            ({"details": 7}, "its details 7 have no names"),
-            ({"conditional": True}, "takes image .*, which its card does not say"),
-            (
-                {"task": "denoise-gray", "channels": 1, "scale": 1, "strengths": None},
-                "takes image .*, which its card does not say",
-            ),
-            ({"task": "sr-x4", "scale": 4}, "makes .*, not .*; export it again"),
-        ],
-        ids=str,
-    )
-    def test_a_card_that_does_not_fit_the_file(self, exports, tmp_path, change, message):
-        import onnx
-
-        proto = onnx.load(exports["onnx"][1])
-        (entry,) = proto.metadata_props
-        entry.value = json.dumps({**json.loads(entry.value), **change})
-        (tmp_path / "a.onnx").write_bytes(proto.SerializeToString())
-        with pytest.raises(InputError, match=rf"a\.onnx: {message}"):
-            open_runtime(tmp_path / "a.onnx").run(batch_of(1, TILE, TILE, 3))
-
-    def test_a_tile_that_the_card_does_not_say_is_read_off_the_file(self, exports, tmp_path):
-        content, told = exports["tflite"][1].read_bytes(), b'"tile": %d,' % TILE
-        assert content.count(told) == 1
-        (tmp_path / "a.tflite").write_bytes(content.replace(told, told.replace(b"tile", b"none")))
-        assert open_runtime(tmp_path / "a.tflite").card.tile == TILE
-        (tmp_path / "a.tflite").write_bytes(content.replace(told, b'"tile": %d,' % (TILE + 1)))
-        with pytest.raises(InputError, match=r"a\.tflite: takes images of .*, not square tiles of its card's size"):
-            open_runtime(tmp_path / "a.tflite")
 
 
 # === Folders of SavedModels ===
