@@ -1,7 +1,7 @@
 """Put networks, their list and samples beside the built page: `python export/web/collect.py --output PAGE`.
 
-Writes PAGE/networks/ (the presets' int8 networks; with --float16 those for WebGPU, too), PAGE/samples/ (spoilt photographs of
-scikit-image's) and PAGE/networks.json, which lists both.
+Writes PAGE/networks/ (the presets' int8 networks; with --float16 those for WebGPU, too), PAGE/samples/ (spoilt
+photographs of scikit-image's) and PAGE/networks.json, which lists both.
 """
 
 import argparse
@@ -26,7 +26,6 @@ from rnan_tf.restoring.card import ModelCard
 from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.tasks.task import get_task
 from rnan_tf.weights import fast_path, list_presets, preset_path
-
 
 # Of scikit-image's photographs, which need no download: title -> (file, (top, left, height, width), whose it is).
 SAMPLES = {

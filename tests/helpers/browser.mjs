@@ -117,23 +117,24 @@ async function restoreDropped(page, { file, task, strength, pattern, compute, bl
   return { said, proposed, found, message, problem, name };
 }
 
-let kept; // a page, in which LiteRT has started
+const kept = new Map(); // address -> a page in which LiteRT has started
 const actions = {
   /** Restores in a page that is kept. */
   async restore(args) {
-    kept ??= await openPage(args);
-    return restoreDropped(kept, args);
+    if (!kept.has(args.url)) kept.set(args.url, await openPage(args));
+    return restoreDropped(kept.get(args.url), args);
   },
 
   /** What is said of a file that is dropped, or of a browser that lacks something. */
-  async complain(args) {
+  async open(args) {
     const page = await openPage(args);
     if (args.file) {
       await drop(page, args.file);
       await idle(page);
     }
     const result = { problem: await text(page, "problem"), message: await text(page, "message") };
-    result.options = await page.$$eval("#task option:disabled", (options) => options.map(({ value }) => value));
+    result.proposed = await page.inputValue("#task");
+    result.refused = await page.$$eval("#task option:disabled", (options) => options.map(({ value }) => value));
     await page.context().close();
     return result;
   },
@@ -221,9 +222,10 @@ const actions = {
 
   /** Loads the page that is kept again, and restores again. */
   async again(args) {
-    await kept.reload();
-    await kept.waitForSelector("body.ready");
-    return restoreDropped(kept, args);
+    const page = kept.get(args.url);
+    await page.reload();
+    await page.waitForSelector("body.ready");
+    return restoreDropped(page, args);
   },
 };
 
@@ -235,7 +237,7 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
     answer = { result: await actions[action](args), problems, left };
   } catch (error) {
     answer = { failure: error.stack, problems, left };
-    kept = undefined;
+    kept.clear();
   }
   process.stdout.write(JSON.stringify(answer) + "\n");
 }

@@ -1,5 +1,6 @@
 """Builds export/web's page, serves it, and drives it in Chromium."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -46,24 +47,35 @@ def serving(page: Path):
             thread.join()
 
 
-class Browser:
-    """Chromium with tests/helpers/browser.mjs in front of it.
+def add_float16(page: Path, preset: str, content: bytes) -> None:
+    """Put a preset's float16 network beside a page."""
+    file, listed = page / f"networks/{preset}-fp16.tflite", json.loads((page / "networks.json").read_text())
+    file.write_bytes(content)
+    entry = {"file": f"networks/{file.name}", "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    listed["networks"][preset]["float16"] = entry
+    (page / "networks.json").write_text(json.dumps(listed))
+
+
+@contextmanager
+def browser(gpu: bool = False):
+    """Start Chromium with tests/helpers/browser.mjs in front of it; yield a `Browser`.
 
     Args:
         gpu: whether WebGPU runs, on SwiftShader.
     """
+    chromium = shutil.which("chromium")
+    if not chromium or not (WEB / "node_modules/playwright-core").is_dir():
+        skip_or_fail(INSTALL)
+    driver = ["node", ROOT / "tests/helpers/browser.mjs", WEB / "package.json", chromium, *(["--gpu"] if gpu else [])]
+    with subprocess.Popen(driver, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Browser(process)
 
-    def __init__(self, gpu: bool = False):
-        chromium = shutil.which("chromium")
-        if not chromium or not (WEB / "node_modules/playwright-core").is_dir():
-            skip_or_fail(INSTALL)
-        driver = ["node", ROOT / "tests/helpers/browser.mjs", WEB / "package.json", chromium]
-        self._process = subprocess.Popen(
-            [*map(str, driver), *(["--gpu"] if gpu else [])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+
+class Browser:
+    """Chromium, and its driver's process."""
+
+    def __init__(self, process):
+        self._process = process
 
     def do(self, action: str, url: str, **arguments):
         """Run one of the driver's actions; nothing may go wrong in the page, and no request leave loopback."""
@@ -74,7 +86,3 @@ class Browser:
         assert "failure" not in answer, answer["failure"]
         assert (answer["problems"], answer["left"]) == ([], [])
         return answer["result"]
-
-    def close(self):
-        self._process.stdin.close()
-        self._process.wait(timeout=30)

@@ -40,13 +40,11 @@ async function open(file: File): Promise<void> {
   say("Opening…");
   hide("result");
   const opened = await client.ask<Opened>({ kind: "open", file }).catch((error) => {
-    hide("viewer", "zoom", "form", "another");
-    show("start");
+    showStart(true);
     throw error;
   });
   name = file.name.replace(/\.[^.]*$/, "") || "photograph";
-  hide("start", "divider");
-  show("viewer", "zoom", "form", "another");
+  showStart(false);
   viewer.showBefore(opened.picture);
   controls.propose(opened);
   const { preset, reason } = opened.choice;
@@ -127,9 +125,16 @@ async function openSample(sample: Sample): Promise<void> {
   await open(new File([await response.blob()], file));
 }
 
+/** Shows where photographs come in, or the photograph with what can be done. */
+function showStart(isShown: boolean): void {
+  hide("divider", "result");
+  for (const id of ["viewer", "zoom", "form", "another"]) element(id).hidden = isShown;
+  element("start").hidden = !isShown;
+  document.querySelector("main")!.classList.toggle("empty", isShown);
+}
+
 function another(): void {
-  hide("viewer", "zoom", "form", "another", "result");
-  show("start");
+  showStart(true);
   say("");
   element("file").focus();
 }

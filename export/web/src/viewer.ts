@@ -1,6 +1,7 @@
 /** Shows a photograph before and after, both in step: a divider that is dragged, zoom, and panning. */
 
 const LARGEST_ZOOM = 16; // screen pixels a pixel
+const FITTING_ZOOM = 2; // the largest at which a small picture is shown whole
 const STEP = 1.25;
 
 export class Viewer {
@@ -74,7 +75,7 @@ export class Viewer {
   /** Shows the whole picture. */
   fit(): void {
     const { width, height } = this.box.getBoundingClientRect();
-    this.#zoom = Math.min(width / this.#size.width, height / this.#size.height, 1 / devicePixelRatio);
+    this.#zoom = this.#fitting(width, height);
     this.#corner = { x: (width - this.#size.width * this.#zoom) / 2, y: (height - this.#size.height * this.#zoom) / 2 };
     this.#fits = true;
     this.#draw();
@@ -84,7 +85,7 @@ export class Viewer {
   zoomTo(zoom: number, at?: { x: number; y: number }): void {
     const { width, height } = this.box.getBoundingClientRect();
     const { x, y } = at ?? { x: width / 2, y: height / 2 };
-    const smallest = Math.min(width / this.#size.width, height / this.#size.height, 1 / devicePixelRatio) / 2;
+    const smallest = this.#fitting(width, height) / 2;
     const next = Math.min(Math.max(zoom / devicePixelRatio, smallest), LARGEST_ZOOM / devicePixelRatio);
     const ratio = next / this.#zoom;
     this.#corner = { x: x - (x - this.#corner.x) * ratio, y: y - (y - this.#corner.y) * ratio };
@@ -95,6 +96,10 @@ export class Viewer {
 
   zoomBy(ratio: number): void {
     this.zoomTo(this.#zoom * devicePixelRatio * ratio);
+  }
+
+  #fitting(width: number, height: number): number {
+    return Math.min(width / this.#size.width, height / this.#size.height, FITTING_ZOOM / devicePixelRatio);
   }
 
   #pan(x: number, y: number): void {
