@@ -12,7 +12,7 @@ const [packages, executablePath, gpu] = process.argv.slice(2);
 const require = createRequire(packages);
 const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-const PATIENCE = 180_000; // ms
+const PATIENCE = gpu ? 600_000 : 180_000; // ms; SwiftShader takes half a minute a tile
 const SWIFTSHADER = [
   "--enable-unsafe-webgpu",
   "--use-webgpu-adapter=swiftshader",
@@ -218,6 +218,22 @@ const actions = {
     const zoomed = await text(page, "percent");
     await page.context().close();
     return { divided, dragged, pixels, zoomed, places };
+  },
+
+  /** Lets the graphics processor's process crash while a photograph is restored on it. */
+  async lose(args) {
+    const page = await openPage(args);
+    await drop(page, args.file);
+    await idle(page);
+    await page.selectOption("#compute", "webgpu");
+    await page.click("#restore");
+    await page.waitForFunction(() => document.querySelector("#message").textContent.startsWith("Loading"));
+    await page.waitForTimeout(8000); // until the first tile is on it
+    await (await browser.newBrowserCDPSession()).send("Browser.crashGpuProcess");
+    await idle(page);
+    const result = { problem: await text(page, "problem"), again: await page.isVisible("#restore") };
+    await page.context().close();
+    return result;
   },
 
   /** Loads the page that is kept again, and restores again. */

@@ -78,7 +78,8 @@ async function restore(): Promise<void> {
     });
     const each = (1000 * restored.seconds) / restored.tiles;
     const size = scale > 1 ? `, ${restored.width} × ${restored.height} pixels` : "";
-    const cost = `${restored.tiles} tiles, ${Math.round(each)} ms each, on ${restored.where}`;
+    const tiles = restored.tiles === 1 ? "1 tile" : `${restored.tiles} tiles`;
+    const cost = `${tiles}, ${Math.round(each)} ms each, on ${restored.where}`;
     say(`Restored in ${duration(restored.seconds)}${size} (${cost}).`);
     showBlend(100);
     element("blend-row").hidden = asked.network.card.mosaic; // mosaics cannot be mixed with results
@@ -180,7 +181,7 @@ function offerSamples(samples: Sample[]): void {
     const button = document.createElement("button");
     button.textContent = sample.title;
     button.onclick = () => void attempt(() => openSample(sample));
-    element("samples").append(button, " ");
+    element("samples").append(button);
   }
   if (samples.length) show("samples");
   element("credits").textContent = `Samples: ${samples.map(({ credit }) => credit).join(", ")}.`;
