@@ -32,5 +32,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder, serving(PAGE) as url, browser() as chromium:
         file = Path(folder) / "photo.png"
         write_photo(file, np.rint(np.clip(pixels + noise, 0, 255)).astype(np.uint8))
-        done = chromium.do("restore", url, file=file, task=args.task)
+        done = chromium.do("restore", url, file=file, task=args.task, patience=3600)
     print(f"{args.task}, {width} x {height}: {done['problem'] or done['message']}")

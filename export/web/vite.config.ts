@@ -11,7 +11,8 @@ function beside(): Plugin {
   return {
     name: "beside",
     generateBundle() {
-      const emit = (fileName: string, source: Uint8Array | string) => this.emitFile({ type: "asset", fileName, source });
+      const emit = (fileName: string, source: Uint8Array | string) =>
+        this.emitFile({ type: "asset", fileName, source });
       for (const name of LITERT)
         for (const extension of ["js", "wasm"])
           emit(
@@ -39,7 +40,9 @@ export default defineConfig({
     modulePreload: false,
     rolldownOptions: {
       input: { index: "index.html", service_worker: "src/service_worker.ts" },
-      output: { entryFileNames: (chunk) => (chunk.name === "service_worker" ? "[name].js" : "assets/[name]-[hash].js") },
+      output: {
+        entryFileNames: ({ name }) => (name === "service_worker" ? "[name].js" : "assets/[name]-[hash].js"),
+      },
     },
   },
 });

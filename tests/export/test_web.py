@@ -141,6 +141,13 @@ class TestFiles:
         assert "from its profile to sRGB" in told["message"] and told["problem"] == ""
         assert "it needs nothing: it is no JPEG and shows no noise" in told["message"]
 
+    def test_a_photograph_may_be_pasted(self, browser, url, tmp_path):
+        assert browser.do("open", url, file=spoilt("denoise", tmp_path), way="paste")["proposed"] == "denoise"
+
+    @pytest.mark.parametrize("sample, proposed", [("noisy", "denoise"), ("blocky", "jpeg-color")])
+    def test_a_sample_needs_what_its_name_says(self, browser, url, sample, proposed):
+        assert browser.do("open", url, sample=sample)["proposed"] == proposed
+
     @pytest.mark.parametrize(
         "name, content, problem",
         [
@@ -184,6 +191,13 @@ class TestBrowser:
         with web_page.serving(tmp_path / "page") as url:
             problem = browser.do("restore", url, file=file)["problem"]
         assert problem == "The network networks/denoise-int8.tflite is damaged or another one; load the page again."
+
+    def test_without_the_headers_there_is_one_thread(self, browser, page, tmp_path):
+        shutil.copytree(page, tmp_path / "page")
+        (tmp_path / "page/headers.json").write_text("{}")
+        with web_page.serving(tmp_path / "page") as url:
+            done, _ = compare(browser, url, spoilt("denoise", tmp_path), "denoise", tmp_path)
+        assert "on the processor, 1 thread" in done["message"]
 
     def test_it_works_offline_after_the_first_visit(self, browser, page, tmp_path):
         write_photo(tmp_path / "small.png", noisy(CLEAN[:64, :64]))
@@ -257,7 +271,7 @@ class TestWebGpu:
         expected = restorer(read_photo(file), sigma=30).pixels
         done = browser.do("restore", url, file=file, strength=30, compute="webgpu", target=tmp_path / "actual.png")
         assert done["problem"] == "" and "1 tile," in done["message"] and "the graphics processor" in done["message"]
-        actual = np.asarray(Image.open(tmp_path / "actual.png"))
+        actual = np.asarray(Image.open(tmp_path / "actual.png").convert("RGB"))
         assert psnr(actual, clean) == pytest.approx(psnr(expected, clean), abs=0.05)
         assert psnr(actual, clean) > psnr(noisy(clean), clean) + 5
 

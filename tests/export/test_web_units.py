@@ -80,7 +80,7 @@ def save_files(folder):
 def answers(tmp_path_factory):
     """(tiling.json, files' expected headers, their folder, what TypeScript says)."""
     folder = tmp_path_factory.mktemp("units")
-    web_page.vite("build", "--ssr", ROOT / "tests/helpers/web_units.ts", "--outDir", folder / "bundle")
+    web_page.run_tool("vite", "build", "--ssr", ROOT / "tests/helpers/web_units.ts", "--outDir", folder / "bundle")
     (bundle,) = (folder / "bundle").glob("**/web_units*.js")
     vectors, expected = json.loads(FILE.read_text()), save_files(folder)
     noises = [

@@ -12,7 +12,7 @@ const [packages, executablePath, gpu] = process.argv.slice(2);
 const require = createRequire(packages);
 const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-const PATIENCE = gpu ? 600_000 : 180_000; // ms; SwiftShader takes half a minute a tile
+const PATIENCE = gpu ? 600 : 180; // seconds; SwiftShader takes half a minute a tile
 const SWIFTSHADER = [
   "--enable-unsafe-webgpu",
   "--use-webgpu-adapter=swiftshader",
@@ -49,10 +49,10 @@ const browser = await chromium.launch({
 });
 let problems = [];
 
-async function openPage({ url, theme = "light", width = 1280, height = 800, lacks = "" }) {
+async function openPage({ url, theme = "light", width = 1280, height = 800, lacks = "", patience = PATIENCE }) {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: theme });
   const page = await context.newPage();
-  page.setDefaultTimeout(PATIENCE);
+  page.setDefaultTimeout(patience * 1000);
   page.on("pageerror", (error) => problems.push(error.stack));
   page.on("console", (message) => {
     if (/Refused|violat/.test(message.text())) problems.push(message.text());
@@ -65,16 +65,21 @@ async function openPage({ url, theme = "light", width = 1280, height = 800, lack
 
 const text = (page, id) => page.textContent(`#${id}`);
 
-async function drop(page, file) {
+/** Gives the page a file: by dropping it ("drop"), or by pasting it ("paste"). */
+async function give(page, file, way = "drop") {
   const content = readFileSync(file).toString("base64");
   await page.evaluate(
-    ([content, name]) => {
+    ([content, name, way]) => {
       const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
       const transfer = new DataTransfer();
       transfer.items.add(new File([bytes], name));
-      document.body.dispatchEvent(new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: transfer }));
+      const event =
+        way === "drop"
+          ? new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: transfer })
+          : new ClipboardEvent("paste", { bubbles: true, clipboardData: transfer });
+      document.body.dispatchEvent(event);
     },
-    [content, file.split("/").at(-1)],
+    [content, file.split("/").at(-1), way],
   );
 }
 
@@ -99,7 +104,7 @@ async function save(page, target) {
 }
 
 async function restoreDropped(page, { file, task, strength, pattern, compute, blend, target }) {
-  await drop(page, file);
+  await give(page, file);
   await idle(page);
   const said = await text(page, "message");
   const proposed = await page.inputValue("#task");
@@ -125,13 +130,12 @@ const actions = {
     return restoreDropped(kept.get(args.url), args);
   },
 
-  /** What is said of a file that is dropped, or of a browser that lacks something. */
+  /** What is said of a file that is dropped or pasted, of a sample, or of a browser that lacks something. */
   async open(args) {
     const page = await openPage(args);
-    if (args.file) {
-      await drop(page, args.file);
-      await idle(page);
-    }
+    if (args.sample) await page.click(`#samples button:text("${args.sample}")`);
+    if (args.file) await give(page, args.file, args.way);
+    await idle(page);
     const result = { problem: await text(page, "problem"), message: await text(page, "message") };
     result.proposed = await page.inputValue("#task");
     result.refused = await page.$$eval("#task option:disabled", (options) => options.map(({ value }) => value));
@@ -171,7 +175,7 @@ const actions = {
   async look(args) {
     const page = await openPage(args);
     if (args.stage !== "start") {
-      await drop(page, args.file);
+      await give(page, args.file);
       await idle(page);
     }
     if (args.stage === "restored") {
@@ -223,7 +227,7 @@ const actions = {
   /** Lets the graphics processor's process crash while a photograph is restored on it. */
   async lose(args) {
     const page = await openPage(args);
-    await drop(page, args.file);
+    await give(page, args.file);
     await idle(page);
     await page.selectOption("#compute", "webgpu");
     await page.click("#restore");

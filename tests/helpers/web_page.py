@@ -17,9 +17,9 @@ WEB = ROOT / "export/web"
 INSTALL = "the page needs Node.js and Chromium: apt-get install nodejs npm chromium; npm ci --prefix export/web"
 
 
-def vite(*arguments):
-    """Run vite in export/web, as locked."""
-    tool = WEB / "node_modules/.bin/vite"
+def run_tool(name, *arguments):
+    """Run a tool of export/web's, in its locked version."""
+    tool = WEB / "node_modules/.bin" / name
     if not shutil.which("node") or not tool.exists():
         skip_or_fail(INSTALL)
     done = subprocess.run([tool, *map(str, arguments)], cwd=WEB, capture_output=True, text=True)
@@ -28,7 +28,8 @@ def vite(*arguments):
 
 def build(folder: Path) -> Path:
     """Build the page with its int8 networks and samples; return its folder."""
-    vite("build", "--outDir", folder)
+    run_tool("tsc", "--noEmit")
+    run_tool("vite", "build", "--outDir", folder)
     command = [sys.executable, WEB / "collect.py", "--output", folder]
     subprocess.run(command, check=True, capture_output=True)
     return folder

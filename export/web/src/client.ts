@@ -39,7 +39,8 @@ export class Client {
       event.preventDefault();
       this.#worker = undefined;
       worker.terminate();
-      const line = new Line(`the computation failed (${event.message || "out of memory"}); choose the photograph again`);
+      const reason = event.message || "out of memory";
+      const line = new Line(`the computation failed (${reason}); choose the photograph again`);
       for (const { reject } of this.#waiting.values()) reject(line);
       this.#waiting.clear();
     };

@@ -29,7 +29,8 @@ export function enlarge(image: Pixels, channel: number, scale: number): Float32A
   for (let y = 0; y < height; y++)
     across.forEach(({ first, weights }, x) => {
       let sum = 0;
-      weights.forEach((weight, k) => (sum += (weight * values[(y * width + first + k) * channels + channel]) / highest));
+      const start = (y * width + first) * channels + channel;
+      weights.forEach((weight, k) => (sum += (weight * values[start + k * channels]) / highest));
       wide[y * width * scale + x] = sum;
     });
   const line = width * scale;

@@ -19,6 +19,8 @@ const client = new Client();
 const viewer = new Viewer(element("viewer"), element("divider"), (zoom) => {
   element("percent").textContent = `${Math.round(zoom * 100)} %`;
 });
+// The worker is started after that, or its files would be missing offline. Where it fails the page needs its server.
+const kept = missing() ? undefined : keepOffline().catch(() => undefined);
 let controls: Controls;
 let name = "photograph"; // of the file, without its extension
 const { classList } = document.body;
@@ -39,6 +41,7 @@ async function attempt(work: () => Promise<void>): Promise<void> {
 async function open(file: File): Promise<void> {
   say("Opening…");
   hide("result");
+  await kept;
   const opened = await client.ask<Opened>({ kind: "open", file }).catch((error) => {
     showStart(true);
     throw error;
@@ -204,8 +207,8 @@ async function begin(): Promise<void> {
     if (adapter) controls.offerGpu(realGpu(adapter));
   }
   offerSamples(samples);
-  await keepOffline().catch(() => undefined); // then it needs its server
   listen();
+  await kept;
   classList.add("ready");
 }
 

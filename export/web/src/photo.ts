@@ -45,8 +45,8 @@ function notesOf(header: FileHeader): string[] {
   return notes;
 }
 
-function context(width: number, height: number): OffscreenCanvasRenderingContext2D {
-  const found = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+function context(width: number, height: number, alpha: boolean): OffscreenCanvasRenderingContext2D {
+  const found = new OffscreenCanvas(width, height).getContext("2d", { alpha, willReadFrequently: true });
   if (!found) throw new RangeError("no canvas of this size can be allocated");
   return found;
 }
@@ -57,7 +57,7 @@ function copyPixels(bitmap: ImageBitmap, gray: boolean): Photo {
   const values = new Uint8Array(width * height * channels);
   const alpha = new Uint8Array(width * height);
   let opaque = true;
-  const strip = context(width, Math.min(ROWS, height));
+  const strip = context(width, Math.min(ROWS, height), true);
   for (let top = 0; top < height; top += ROWS) {
     const rows = Math.min(ROWS, height - top);
     strip.clearRect(0, 0, width, rows);
@@ -89,7 +89,7 @@ export function imageRows({ pixels, alpha }: Photo, first: number, end: number):
 /** A photograph in a canvas. */
 export function onCanvas(photo: Photo): OffscreenCanvas {
   const { width, height } = photo.pixels;
-  const whole = context(width, height);
+  const whole = context(width, height, photo.alpha !== null);
   for (let top = 0; top < height; top += ROWS)
     whole.putImageData(imageRows(photo, top, Math.min(top + ROWS, height)), 0, top);
   return whole.canvas;

@@ -5,15 +5,16 @@
  * it answers.
  */
 
-interface Fetching extends globalThis.Event {
+interface WorkerEvent extends globalThis.Event {
   request: globalThis.Request;
   respondWith(response: Promise<Response>): void;
+  waitUntil(work: Promise<unknown>): void;
 }
 
 const worker = self as unknown as {
   skipWaiting(): Promise<void>;
   clients: { claim(): Promise<void> };
-  addEventListener(kind: string, listener: (event: Fetching & { waitUntil(work: Promise<unknown>): void }) => void): void;
+  addEventListener(kind: string, listener: (event: WorkerEvent) => void): void;
 };
 const CACHE = "rnan-tf";
 
