@@ -1,7 +1,8 @@
 """Put networks, their list and samples beside the built page: `python export/web/collect.py --output PAGE`.
 
-Writes PAGE/networks/ (the presets' int8 networks; with --float16 those for WebGPU, too), PAGE/samples/ (spoilt
-photographs of scikit-image's) and PAGE/networks.json, which lists both.
+Writes PAGE/networks/ (the presets' int8 networks), PAGE/samples/ (spoilt photographs of scikit-image's) and
+PAGE/networks.json, which lists both; with --float16 also the networks for WebGPU and networks/float16.json, their list,
+which a wheel leaves out together with them.
 """
 
 import argparse
@@ -46,21 +47,27 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     for name in ("networks", "samples"):
         make_folder(args.output / name)
-    networks = {name: _network(name, args.output, args.float16) for name in list_presets()}
-    data = {"networks": networks, "samples": [_sample(title, args.output) for title in SAMPLES]}
-    write_atomically(args.output / "networks.json", (json.dumps(data, indent=1) + "\n").encode())
+    cards = {name: Restorer.from_preset(name, fast=True).card for name in list_presets()}
+    networks = {}
+    for name, card in cards.items():
+        networks[name] = {"card": _told(card), "int8": _copy(fast_path(name), args.output)}
+    samples = [_sample(title, args.output) for title in SAMPLES]
+    _write(args.output / "networks.json", {"networks": networks, "samples": samples})
+    if args.float16:
+        files = {name: _copy(_exported(name, card, args.float16), args.output) for name, card in cards.items()}
+        _write(args.output / "networks/float16.json", files)
     return 0
 
 
-def _network(preset: str, page: Path, float16: Path | None) -> dict:
-    """Return a preset's entry in networks.json, and copy its files."""
-    card = Restorer.from_preset(preset, fast=True).card
-    told = {key: value for key, value in asdict(card).items() if key != "details"}
+def _write(path: Path, data: dict) -> None:
+    write_atomically(path, (json.dumps(data, indent=1) + "\n").encode())
+
+
+def _told(card: ModelCard) -> dict:
+    """Return what the page needs to know of a network."""
     task = get_task(card.task)
-    entry = {"card": {**told, "mosaic": task.mosaic, "of_luma": task.of_luma}, "int8": _copy(fast_path(preset), page)}
-    if float16:
-        entry["float16"] = _copy(_exported(preset, card, float16), page)
-    return entry
+    told = {key: value for key, value in asdict(card).items() if key != "details"}
+    return {**told, "mosaic": task.mosaic, "of_luma": task.of_luma}
 
 
 def _copy(source: Path, page: Path) -> dict:
@@ -82,7 +89,7 @@ def _exported(preset: str, card: ModelCard, folder: Path) -> Path:
         sizes = ["--variants", "fp16", "--tile", str(card.tile), "--overlap", str(card.overlap)]
         done = subprocess.run([*command, *sizes], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if done.returncode:
-            raise JobError(f"{preset}: cannot be exported in float16 ({done.stderr.strip().splitlines()[-1:]})")
+            raise JobError(f"{preset}: cannot be exported in float16 ({done.stderr.strip().splitlines()[-1]})")
     return file
 
 

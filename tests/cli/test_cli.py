@@ -92,7 +92,7 @@ except SystemExit:
     assert run_python(script) == []
 
 
-@pytest.mark.parametrize("command", ["restore", "evaluate", "convert", "info"])
+@pytest.mark.parametrize("command", ["restore", "evaluate", "convert", "info", "web"])
 def test_a_commands_help_imports_no_tensorflow(run_python, command):
     script = """
 import json, sys

@@ -122,12 +122,15 @@ async function restoreDropped(page, { file, task, strength, pattern, compute, bl
   return { said, proposed, found, message, problem, name };
 }
 
-const kept = new Map(); // address -> a page in which LiteRT has started
+let kept; // a page in which LiteRT has started; each takes some hundred megabytes
 const actions = {
   /** Restores in a page that is kept. */
   async restore(args) {
-    if (!kept.has(args.url)) kept.set(args.url, await openPage(args));
-    return restoreDropped(kept.get(args.url), args);
+    if (kept?.url() !== args.url) {
+      await kept?.context().close();
+      kept = await openPage(args);
+    }
+    return restoreDropped(kept, args);
   },
 
   /** What is said of a file that is dropped or pasted, of a sample, or of a browser that lacks something. */
@@ -242,10 +245,9 @@ const actions = {
 
   /** Loads the page that is kept again, and restores again. */
   async again(args) {
-    const page = kept.get(args.url);
-    await page.reload();
-    await page.waitForSelector("body.ready");
-    return restoreDropped(page, args);
+    await kept.reload();
+    await kept.waitForSelector("body.ready");
+    return restoreDropped(kept, args);
   },
 };
 
@@ -257,7 +259,8 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
     answer = { result: await actions[action](args), problems, left };
   } catch (error) {
     answer = { failure: error.stack, problems, left };
-    kept.clear();
+    await kept?.context().close();
+    kept = undefined;
   }
   process.stdout.write(JSON.stringify(answer) + "\n");
 }

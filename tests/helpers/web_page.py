@@ -50,11 +50,10 @@ def serving(page: Path):
 
 def add_float16(page: Path, preset: str, content: bytes) -> None:
     """Put a preset's float16 network beside a page."""
-    file, listed = page / f"networks/{preset}-fp16.tflite", json.loads((page / "networks.json").read_text())
-    file.write_bytes(content)
-    entry = {"file": f"networks/{file.name}", "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    listed["networks"][preset]["float16"] = entry
-    (page / "networks.json").write_text(json.dumps(listed))
+    name = f"networks/{preset}-fp16.tflite"
+    (page / name).write_bytes(content)
+    entry = {"file": name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    (page / "networks/float16.json").write_text(json.dumps({preset: entry}))
 
 
 @contextmanager

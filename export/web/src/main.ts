@@ -2,8 +2,8 @@
 
 import { Client } from "./client";
 import { Controls } from "./controls";
-import { lineOf } from "./line";
-import type { Event, Network, Opened, Restored } from "./messages";
+import { Line, lineOf } from "./line";
+import type { Event, Network, NetworkFile, Opened, Restored } from "./messages";
 import { keepOffline } from "./offline";
 import { complain, duration, element, hide, say, show } from "./page";
 import { missing, realGpu } from "./support";
@@ -13,6 +13,11 @@ interface Sample {
   title: string;
   file: string;
   credit: string;
+}
+
+interface Listed {
+  networks: Record<string, Network>;
+  samples: Sample[];
 }
 
 const client = new Client();
@@ -190,6 +195,12 @@ function offerSamples(samples: Sample[]): void {
   element("credits").textContent = `Samples: ${samples.map(({ credit }) => credit).join(", ")}.`;
 }
 
+async function getJson<Content>(address: string): Promise<Content> {
+  const response = await fetch(address);
+  if (!response.ok) throw new Line(`${address} is missing beside this page; build the page again`);
+  return response.json() as Promise<Content>;
+}
+
 async function begin(): Promise<void> {
   const lacking = missing();
   if (lacking) {
@@ -197,12 +208,12 @@ async function begin(): Promise<void> {
     hide("start");
     return;
   }
-  const { networks, samples } = (await (await fetch("networks.json")).json()) as {
-    networks: Record<string, Network>;
-    samples: Sample[];
-  };
+  const { networks, samples } = await getJson<Listed>("networks.json");
+  // Wheels leave it out with its networks.
+  const float16 = await getJson<Record<string, NetworkFile>>("networks/float16.json").catch(() => ({}));
+  for (const [preset, file] of Object.entries(float16)) networks[preset].float16 = file;
   controls = new Controls(networks);
-  if (navigator.gpu && Object.values(networks).some(({ float16 }) => float16)) {
+  if (navigator.gpu && Object.keys(float16).length) {
     const adapter = await navigator.gpu.requestAdapter();
     if (adapter) controls.offerGpu(realGpu(adapter));
   }

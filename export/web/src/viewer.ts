@@ -34,7 +34,7 @@ export class Viewer {
     handle.addEventListener("keydown", (event) => this.#onHandleKey(event));
   }
 
-  /** Shows a photograph, whose result will be `scale` times larger. */
+  /** Shows a photograph, without a result. */
   showBefore(picture: ImageBitmap): void {
     this.#before.width = picture.width;
     this.#before.height = picture.height;
@@ -43,7 +43,7 @@ export class Viewer {
     this.fit();
   }
 
-  /** Makes room for a result. */
+  /** Makes room for a result that is `scale` times larger; without a change of what is looked at. */
   clearAfter(scale: number): void {
     const fits = this.#fits;
     const ratio = this.#size.width / (this.#before.width * scale);
