@@ -1,6 +1,6 @@
 # `make train` learns demosaicing on scikit-image's photographs; `make test` runs the tests, `make test-all` the slow ones too;
 # `make export MODEL=runs/demo` writes and verifies every artifact of a model; `make results DATA=TEST_SETS` measures the
-# bundled networks on the paper's test sets.
+# bundled networks on the paper's test sets; `make web` builds the page for browsers, which `rnan-tf web` serves.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ SITE_PACKAGES := "import sysconfig; print(sysconfig.get_path('purelib'))"
 DATA ?= $$($(BIN)/python -c "import skimage.data as d, os; print(os.path.dirname(d.__file__))")/chelsea.png
 
 # `make fuzz` reads damaged files for an hour a target; `make soak` kills trainings and restorations KILLS times.
-.PHONY: train test test-all fuzz soak export results lint clean
+.PHONY: train test test-all fuzz soak export web results lint clean
 
 train: $(VENV)/.installed-train
 	$(BIN)/python training/train.py --task demosaic --steps 750 --batch-size 8 --learning-rate 2e-3 --validate-every 250 --run-dir runs/demo
@@ -35,6 +35,14 @@ export: $(VENV)/.installed-export
 	$(BIN)/python export/export_tflite.py --model $(MODEL) --output $(OUTPUT)/tflite
 	$(BIN)/python export/export_onnx.py --model $(MODEL) --output $(OUTPUT)/model.onnx
 	$(BIN)/python export/verify.py --model $(MODEL) --artifacts $(OUTPUT) --data $(DATA)
+
+# What vite builds is emptied first; float16 networks are kept in artifacts/web.
+web: $(VENV)/.installed-export export/web/node_modules/.package-lock.json
+	npm run --prefix export/web build
+	$(BIN)/python export/web/collect.py --output rnan_tf/web --float16 artifacts/web
+
+export/web/node_modules/.package-lock.json: export/web/package-lock.json
+	npm ci --prefix export/web
 
 results: $(VENV)/.installed-train
 	$(BIN)/python benchmarks/results.py --data $(DATA) $(if $(ENSEMBLE),--self-ensemble)
@@ -59,4 +67,4 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist *.egg-info export/web/node_modules rnan_tf/web

@@ -1,4 +1,4 @@
-"""The command `rnan-tf`: restore, evaluate, train, export, verify, convert, info."""
+"""The command `rnan-tf`: restore, evaluate, train, export, verify, convert, info, web."""
 
 import importlib
 import io
@@ -23,6 +23,7 @@ COMMANDS = {
     ("verify",): ("verify", "compare exported files with their model"),
     ("convert",): ("convert", "turn a checkpoint of the authors' PyTorch code into a Keras model"),
     ("info",): ("info", "what a model is and how it was trained"),
+    ("web",): ("web", "restore photographs in the browser"),
 }
 # They need TensorFlow whatever their arguments; the others import it, if at all, with a network that does.
 _NEED_TENSORFLOW = ("train", "export_saved_model", "export_tflite", "export_onnx", "verify")

@@ -32,7 +32,7 @@ def test_defaults_that_are_written_twice_agree(capsys):
 def test_help_says_all_names(command, capsys):
     text = help_text(command, capsys)
     assert text.startswith(f"usage: rnan-tf {command} ")
-    if command not in ("info", "verify"):
+    if command not in ("info", "verify", "web"):
         assert ", ".join(TASKS) in text
     assert (f"--cfa {{{','.join(CFA_PATTERNS)}}}" in text) == (command == "restore")
     assert (f"--subsampling {{{','.join(SUBSAMPLINGS)}}}" in text) == (command in ("evaluate", "train"))
@@ -92,7 +92,7 @@ except SystemExit:
     assert run_python(script) == []
 
 
-@pytest.mark.parametrize("command", ["restore", "evaluate", "convert", "info"])
+@pytest.mark.parametrize("command", ["restore", "evaluate", "convert", "info", "web"])
 def test_a_commands_help_imports_no_tensorflow(run_python, command):
     script = """
 import json, sys

@@ -1,0 +1,114 @@
+/** How noisy a photograph is, as rnan_tf/photos/noise.py and visible_noise.py measure it. */
+
+import type { Pixels } from "./tiling";
+
+// Daubechies' wavelet db2.
+const LOW = [-0.12940952255126037, 0.2241438680420134, 0.8365163037378079, 0.48296291314453414];
+const HIGH = [-LOW[3], LOW[2], -LOW[1], LOW[0]];
+const NORMAL = 0.6745; // the median of a standard normal deviate's absolute value
+const THIN = 6; // across fewer pixels wavelets see their own continuation of the image
+const BLOCK = 64;
+const QUIETEST = 10; // one block in so many
+const WHITE = 1.5;
+
+interface Plane {
+  height: number;
+  width: number;
+  values: Float32Array;
+}
+
+export interface Noise {
+  /** The standard deviation that the finest wavelet coefficients have, 0-255 scale; fine texture counts. */
+  sigma: number;
+  /** That of the quietest tenth of the photograph; 0 where it holds texture, or the photograph is too small to tell. */
+  visible: number;
+}
+
+/** Measures both, channel by channel. */
+export function measureNoise(pixels: Pixels): Noise {
+  const { height, width, channels } = pixels;
+  const isThin = Math.min(height, width) < THIN;
+  const tellsBlocks = Math.min(height, width) >= BLOCK;
+  let sigma = 0;
+  const finest: number[][] = [];
+  const second: number[][] = [];
+  for (let c = 0; c < channels; c++) {
+    const plane = channel(pixels, c);
+    const diagonal = isThin ? filter(oneRow(plane), HIGH) : onBothAxes(plane, HIGH);
+    sigma += sigmaOf(diagonal.values.filter((value) => value !== 0)) / channels;
+    if (!tellsBlocks) continue;
+    finest.push(blockSigmas(diagonal, BLOCK / 2, pixels));
+    second.push(blockSigmas(onBothAxes(onBothAxes(plane, LOW), HIGH), BLOCK / 4, pixels));
+  }
+  // An image with a single colour has no coefficient.
+  return { sigma: Number.isFinite(sigma) ? sigma : 0, visible: tellsBlocks ? visible(mean(finest), mean(second)) : 0 };
+}
+
+function visible(finest: number[], second: number[]): number {
+  const order = finest.map((_, i) => i).sort((a, b) => finest[a] - finest[b]);
+  const quiet = order.slice(0, Math.max(1, Math.floor(order.length / QUIETEST)));
+  // White noise has equal coefficients at both scales; texture has larger ones at the second.
+  const ratio = median(Float32Array.from(quiet, (i) => second[i] / Math.max(finest[i], 1e-6)));
+  return ratio < WHITE ? finest[quiet.at(-1)!] : 0;
+}
+
+const mean = (lists: number[][]): number[] =>
+  lists[0].map((_, i) => lists.reduce((sum, list) => sum + list[i], 0) / lists.length);
+
+function channel({ height, width, channels, values }: Pixels, c: number): Plane {
+  const plane = new Float32Array(height * width);
+  for (let i = 0; i < plane.length; i++) plane[i] = values[i * channels + c];
+  return { height, width, values: plane };
+}
+
+/** A thin image as one long row, along its longer side. */
+function oneRow(plane: Plane): Plane {
+  const { values } = plane.height <= plane.width ? plane : transposed(plane);
+  return { height: 1, width: values.length, values };
+}
+
+function transposed({ height, width, values }: Plane): Plane {
+  const turned = new Float32Array(values.length);
+  for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) turned[x * height + y] = values[y * width + x];
+  return { height: width, width: height, values: turned };
+}
+
+const onBothAxes = (plane: Plane, taps: number[]): Plane =>
+  transposed(filter(transposed(filter(plane, taps)), taps));
+
+/** Every other value of the rows' convolution; beyond their ends they are reflected, the last value twice. */
+function filter({ height, width, values }: Plane, taps: number[]): Plane {
+  const length = Math.floor((width + taps.length - 1) / 2);
+  const result = new Float32Array(height * length);
+  for (let y = 0; y < height; y++)
+    for (let i = 0; i < length; i++) {
+      let sum = 0;
+      for (let k = 0; k < taps.length; k++) {
+        let x = 2 * i + 1 - k;
+        while (x < 0 || x >= width) x = x < 0 ? -1 - x : 2 * width - 1 - x;
+        sum += taps[k] * values[y * width + x];
+      }
+      result[y * length + i] = sum;
+    }
+  return { height, width: length, values: result };
+}
+
+/** The sigma of each whole block of a photograph's coefficients, row by row. */
+function blockSigmas({ width, values }: Plane, block: number, photo: Pixels): number[] {
+  const sigmas: number[] = [];
+  for (let row = 0; row < Math.floor(photo.height / BLOCK); row++)
+    for (let column = 0; column < Math.floor(photo.width / BLOCK); column++) {
+      const first = row * block * width + column * block;
+      const at = (i: number) => values[first + Math.floor(i / block) * width + (i % block)];
+      sigmas.push(sigmaOf(Float32Array.from({ length: block * block }, (_, i) => at(i))));
+    }
+  return sigmas;
+}
+
+const sigmaOf = (values: Float32Array): number => median(values.map(Math.abs)) / NORMAL;
+
+function median(values: Float32Array): number {
+  const sorted = values.sort();
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
