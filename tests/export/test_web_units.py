@@ -9,9 +9,8 @@ import skimage.data
 from PIL import Image, ImageCms
 
 from rnan_tf.photos.jpeg_coding import read_jpeg_coding
-from rnan_tf.photos.noise import estimate_noise
+from rnan_tf.photos.noise import estimate_noise, measure_noise
 from rnan_tf.photos.photo import write_photo
-from rnan_tf.photos.visible_noise import visible_noise
 from tests.conftest import ROOT
 from tests.helpers import web_page
 from tests.helpers.tiling_vectors import FILE
@@ -113,7 +112,7 @@ def test_images(answers):
 def test_noise(answers):
     for (name, pixels), found in zip(NOISES.items(), answers[-1]["noises"], strict=True):
         assert found["sigma"] == pytest.approx(estimate_noise(pixels), rel=1e-4, abs=1e-4), name
-        assert found["visible"] == pytest.approx(visible_noise(pixels), rel=1e-4, abs=1e-4), name
+        assert found["visible"] == pytest.approx(measure_noise(pixels).visible, rel=1e-4, abs=1e-4), name
     assert sum(found["visible"] > 3 for found in answers[-1]["noises"]) == 2
 
 

@@ -273,7 +273,7 @@ def test_the_photograph_is_not_written_over(tmp_path, monkeypatch):
 
 def test_a_strength_that_is_no_number():
     restorer = Restorer.from_preset("denoise", fast=True)
-    with pytest.raises(InputError, match="`sigma` must be a number, or an array .* leave it out"):
+    with pytest.raises(InputError, match=r"`sigma` must be a number, or an array .* leave it out"):
         restorer(skimage.data.astronaut()[:40, :48], sigma="auto")
     image = skimage.data.astronaut()[:40, :48]
     np.testing.assert_array_equal(restorer(image, sigma=np.float32(25)), restorer(image, sigma=25))

@@ -1,4 +1,4 @@
-/** How noisy a photograph is, as rnan_tf/photos/noise.py and visible_noise.py measure it. */
+/** How noisy a photograph is, as rnan_tf/photos/noise.py measures it; sigmas that differ over it are not. */
 
 import type { Pixels } from "./tiling";
 
@@ -10,6 +10,12 @@ const THIN = 6; // across fewer pixels wavelets see their own continuation of th
 const BLOCK = 64;
 const QUIETEST = 10; // one block in so many
 const WHITE = 1.5;
+// Luma, then chroma, each of the same sigma as the channels where their noise is white.
+const OPPONENTS = [
+  [1, 1, 1].map((value) => value / Math.sqrt(3)),
+  [1, 0, -1].map((value) => value / Math.sqrt(2)),
+  [1, -2, 1].map((value) => value / Math.sqrt(6)),
+];
 
 interface Plane {
   height: number;
@@ -24,24 +30,50 @@ export interface Noise {
   visible: number;
 }
 
-/** Measures both, channel by channel. */
+/** Measures both. */
 export function measureNoise(pixels: Pixels): Noise {
   const { height, width, channels } = pixels;
   const isThin = Math.min(height, width) < THIN;
-  const tellsBlocks = Math.min(height, width) >= BLOCK;
   let sigma = 0;
-  const finest: number[][] = [];
-  const second: number[][] = [];
   for (let c = 0; c < channels; c++) {
     const plane = channel(pixels, c);
     const diagonal = isThin ? filter(oneRow(plane), HIGH) : onBothAxes(plane, HIGH);
     sigma += sigmaOf(diagonal.values.filter((value) => value !== 0)) / channels;
-    if (!tellsBlocks) continue;
-    finest.push(blockSigmas(diagonal, BLOCK / 2, pixels));
-    second.push(blockSigmas(onBothAxes(onBothAxes(plane, LOW), HIGH), BLOCK / 4, pixels));
   }
   // An image with a single colour has no coefficient.
-  return { sigma: Number.isFinite(sigma) ? sigma : 0, visible: tellsBlocks ? visible(mean(finest), mean(second)) : 0 };
+  return {
+    sigma: Number.isFinite(sigma) ? sigma : 0,
+    visible: Math.min(height, width) < BLOCK ? 0 : visible(...sigmasOfBlocks(pixels)),
+  };
+}
+
+/** Of all blocks the sigmas of the finest scale and of the second: the root of the mean square over the channels. */
+function sigmasOfBlocks(pixels: Pixels): [number[], number[]] {
+  const rows = Math.floor(pixels.height / BLOCK);
+  const squares: [number[], number[]] = [[], []];
+  for (let row = 0; row < rows; row++) {
+    const found = opponents(pixels, row * BLOCK).map((plane) => {
+      const finest = blockSigmas(onBothAxes(plane, HIGH, true), BLOCK / 2);
+      return [finest, blockSigmas(onBothAxes(onBothAxes(plane, LOW, true), HIGH, true), BLOCK / 4)];
+    });
+    squares.forEach((list, scale) => list.push(...meanSquares(found.map((sigmas) => sigmas[scale]))));
+  }
+  return [squares[0].map(Math.sqrt), squares[1].map(Math.sqrt)];
+}
+
+/** The planes of a row of whole blocks, which begins at `top`. */
+function opponents({ width, channels, values }: Pixels, top: number): Plane[] {
+  const across = Math.floor(width / BLOCK) * BLOCK;
+  const mixes = channels === 3 ? OPPONENTS : [[1]];
+  return mixes.map((mix) => {
+    const plane = new Float32Array(BLOCK * across);
+    for (let y = 0; y < BLOCK; y++)
+      for (let x = 0; x < across; x++) {
+        const first = ((top + y) * width + x) * channels;
+        plane[y * across + x] = mix.reduce((sum, share, c) => sum + share * values[first + c], 0);
+      }
+    return { height: BLOCK, width: across, values: plane };
+  });
 }
 
 function visible(finest: number[], second: number[]): number {
@@ -52,8 +84,8 @@ function visible(finest: number[], second: number[]): number {
   return ratio < WHITE ? finest[quiet.at(-1)!] : 0;
 }
 
-const mean = (lists: number[][]): number[] =>
-  lists[0].map((_, i) => lists.reduce((sum, list) => sum + list[i], 0) / lists.length);
+const meanSquares = (lists: number[][]): number[] =>
+  lists[0].map((_, i) => lists.reduce((sum, list) => sum + list[i] ** 2, 0) / lists.length);
 
 function channel({ height, width, channels, values }: Pixels, c: number): Plane {
   const plane = new Float32Array(height * width);
@@ -73,18 +105,23 @@ function transposed({ height, width, values }: Plane): Plane {
   return { height: width, width: height, values: turned };
 }
 
-const onBothAxes = (plane: Plane, taps: number[]): Plane =>
-  transposed(filter(transposed(filter(plane, taps)), taps));
+const onBothAxes = (plane: Plane, taps: number[], periodic = false): Plane =>
+  transposed(filter(transposed(filter(plane, taps, periodic)), taps, periodic));
 
-/** Every other value of the rows' convolution; beyond their ends they are reflected, the last value twice. */
-function filter({ height, width, values }: Plane, taps: number[]): Plane {
-  const length = Math.floor((width + taps.length - 1) / 2);
+/**
+ * Every other value of the rows' convolution. Beyond their ends they begin again where they are periodic, else they are
+ * reflected, the last value twice.
+ */
+function filter({ height, width, values }: Plane, taps: number[], periodic = false): Plane {
+  const length = periodic ? width / 2 : Math.floor((width + taps.length - 1) / 2);
+  const first = periodic ? taps.length / 2 : 1;
   const result = new Float32Array(height * length);
   for (let y = 0; y < height; y++)
     for (let i = 0; i < length; i++) {
       let sum = 0;
       for (let k = 0; k < taps.length; k++) {
-        let x = 2 * i + 1 - k;
+        let x = 2 * i + first - k;
+        if (periodic) x = (x + width) % width;
         while (x < 0 || x >= width) x = x < 0 ? -1 - x : 2 * width - 1 - x;
         sum += taps[k] * values[y * width + x];
       }
@@ -93,16 +130,13 @@ function filter({ height, width, values }: Plane, taps: number[]): Plane {
   return { height, width: length, values: result };
 }
 
-/** The sigma of each whole block of a photograph's coefficients, row by row. */
-function blockSigmas({ width, values }: Plane, block: number, photo: Pixels): number[] {
-  const sigmas: number[] = [];
-  for (let row = 0; row < Math.floor(photo.height / BLOCK); row++)
-    for (let column = 0; column < Math.floor(photo.width / BLOCK); column++) {
-      const first = row * block * width + column * block;
-      const at = (i: number) => values[first + Math.floor(i / block) * width + (i % block)];
-      sigmas.push(sigmaOf(Float32Array.from({ length: block * block }, (_, i) => at(i))));
-    }
-  return sigmas;
+/** The sigma of each block of a row of them. */
+function blockSigmas({ width, values }: Plane, block: number): number[] {
+  const sigma = (column: number) => {
+    const at = (i: number) => values[Math.floor(i / block) * width + column * block + (i % block)];
+    return sigmaOf(Float32Array.from({ length: block * block }, (_, i) => at(i)));
+  };
+  return Array.from({ length: width / block }, (_, column) => sigma(column));
 }
 
 const sigmaOf = (values: Float32Array): number => median(values.map(Math.abs)) / NORMAL;
