@@ -28,7 +28,9 @@ print(rnan_tf.__file__)
 def test_they_find_the_checkout_and_are_the_commands(tmp_path, request):
     root, checkout = request.config.rootpath, tmp_path / "checkout"
     for name in ("rnan_tf", "training", "export"):
-        shutil.copytree(root / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__", "*.keras"))
+        shutil.copytree(
+            root / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__", "*.keras", "node_modules")
+        )
     done = subprocess.run(
         [sys.executable, "-P", "-c", RUN_ALL, *(checkout / script for script in SCRIPTS)],
         cwd=tmp_path,
