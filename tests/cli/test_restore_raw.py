@@ -75,7 +75,7 @@ def exposed(photons, side=384):
     """Write a noisy raw photograph: so many photons saturate a pixel. Return the clean one."""
     clean = skimage.data.astronaut()[:side, :side]
     light = sample(camera_light(clean), "RGGB")
-    write_dng(pathlib.Path("a.dng"), np.random.default_rng(0).poisson(light * photons) / photons, "RGGB")
+    write_dng(pathlib.Path("a.dng"), np.random.default_rng(0).poisson(light.clip(0) * photons) / photons, "RGGB")
     return clean
 
 
