@@ -1,6 +1,6 @@
 """Compare all exports of the bundled networks with Keras: `taskset -c 0 python benchmarks/exports.py --data TEST_SETS`.
 
-TEST_SETS is a folder with Kodak24/, BSD68/, Classic5/ and Set5/. The float32 and float16 files, the SavedModels and the
+TEST_SETS is a folder with CBSD68/, BSD68/, Classic5/ and Set5/. The float32 and float16 files, the SavedModels and the
 ONNX files are made here as the export commands make them; int8 is the bundled file. With `--gpu` one tile is restored
 by LiteRT's GPU delegate on SwiftShader instead, 5 to 25 seconds a file. Both write their rows into docs/exports.md,
 where those of other presets stay. Times are the processor's, so that other jobs on the machine do not count.
@@ -47,11 +47,11 @@ from tests.helpers import gpu_tile
 PAGE = ROOT / "docs" / "exports.md"
 # Preset -> (test set, strength).
 PROTOCOL = {
-    "denoise": ("Kodak24", 30),
+    "denoise": ("CBSD68", 30),
     "denoise-gray": ("BSD68", 30),
-    "demosaic": ("Kodak24", 0),
+    "demosaic": ("CBSD68", 0),
     "jpeg": ("Classic5", 10),
-    "jpeg-color": ("Kodak24", 10),
+    "jpeg-color": ("CBSD68", 10),
     "sr-x2": ("Set5", 0),
     "sr-x3": ("Set5", 0),
     "sr-x4": ("Set5", 0),
