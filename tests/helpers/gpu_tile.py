@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rnan_tf.errors import JobError
+
 ROOT = Path(__file__).resolve().parents[2]
 # SwiftShader, a Vulkan device in software, as Debian's chromium brings it; its mesa-vulkan-drivers do not work here.
 DRIVER = Path("/usr/lib/chromium/vk_swiftshader_icd.json")
@@ -46,7 +48,7 @@ def restore(content: bytes, inputs: Mapping[str, np.ndarray]) -> tuple[bool, np.
         (whether the delegate took every operator; the output's values in one row).
 
     Raises:
-        RuntimeError: the process failed.
+        JobError: the process failed.
     """
     with tempfile.TemporaryDirectory() as folder:
         model, given, output = (Path(folder) / name for name in ("model.tflite", "inputs.npz", "output.npy"))
@@ -55,7 +57,8 @@ def restore(content: bytes, inputs: Mapping[str, np.ndarray]) -> tuple[bool, np.
         command = [sys.executable, "-m", "tests.helpers.gpu_tile", *map(str, (model, given, output))]
         done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
         if done.returncode:
-            raise RuntimeError(done.stderr[-2000:])
+            errors = [line for line in done.stderr.splitlines() if "Error" in line or "Failed" in line]
+            raise JobError(f"LiteRT's GPU delegate failed: {' '.join(errors[-2:])}")
         return json.loads(done.stdout.splitlines()[-1])["accelerated"], np.load(output)
 
 
