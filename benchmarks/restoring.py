@@ -63,7 +63,6 @@ def restorer_of(row: str, files: Path):
 
 def measure(row: str, files: Path, height: int, width: int, runs: int) -> dict[str, float]:
     """Return what a row takes: start-up and a whole image, seconds, and the process's largest memory, bytes."""
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # as `rnan-tf restore` does
     start = time.perf_counter()
     if row == "reference":
         from reference_torch import paper_size, seconds

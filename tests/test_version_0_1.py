@@ -17,8 +17,9 @@ from rnan_tf import weights as bundled
 from rnan_tf.network.loading import load_model
 from rnan_tf.photos.photo import read_photo
 from rnan_tf.restoring.card import card_of
+from tests.helpers.run_state import final_state
 from tests.helpers.version_0_1 import machine, serve
-from tests.training.test_recovery import DRIVER, final_state
+from tests.training.test_recovery import DRIVER
 from training import bundle
 
 DATA = Path(__file__).parent / "data" / "version_0_1"
@@ -124,7 +125,7 @@ def test_the_run_goes_on_to_what_it_ended_with(run_dir, resumed, same_machine):
     done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     assert "going on from step 7 of 12" in done.stdout
-    state = final_state(run_dir)
+    state = final_state(run_dir, 12)
     history, before = state["progress"].pop("history"), resumed["progress"]["history"]
     assert [row["step"] for row in history] == [row["step"] for row in before] == [3, 6, 9, 12]
     for row, expected in zip(history, before, strict=True):

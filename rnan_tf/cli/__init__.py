@@ -6,7 +6,6 @@ import os
 import sys
 
 from rnan_tf import __version__
-from rnan_tf.cli.options import add_backend
 from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, command
 from rnan_tf.extras import check_extra
@@ -27,8 +26,6 @@ COMMANDS = {
 }
 # They need TensorFlow whatever their arguments; the others import it, if at all, with a network that does.
 _NEED_TENSORFLOW = ("train", "export_saved_model", "export_tflite", "export_onnx", "verify")
-
-_TILES_SIDE_BY_SIDE = ("restore", "evaluate")
 
 _CHOOSE_BACKEND = ("restore", "evaluate", "train")
 
@@ -63,8 +60,6 @@ def run_command(module: str, argv: list[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may not be text
-    if module in _TILES_SIDE_BY_SIDE:  # then operators that share a core's time only wait for one another
-        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     if module in _CHOOSE_BACKEND:
         _choose_backend(sys.argv[1:] if argv is None else argv)
     if module in _NEED_TENSORFLOW:
@@ -74,6 +69,8 @@ def run_command(module: str, argv: list[str] | None = None) -> int:
 
 def _choose_backend(argv):
     """Tell Keras, which asks once, as it is imported: before a command can parse its arguments."""
+    from rnan_tf.cli.options import add_backend
+
     parser = Parser(add_help=False)
     add_backend(parser)
     backend = parser.parse_known_args(argv)[0].backend

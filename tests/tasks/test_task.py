@@ -62,7 +62,7 @@ def test_the_strengths_of_the_paper():
     assert (SIGMA.default, SIGMA.published, SIGMA.limits) == (50, (10, 30, 50, 70), (0, 75))
     assert (QUALITY.default, QUALITY.published, QUALITY.limits) == (10, (10, 20, 30, 40), (1, 100))
     noisy = np.random.default_rng(0).normal(128, 20, (64, 64, 3)).clip(0, 255).astype(np.uint8)
-    assert SIGMA.find(Photo(noisy, None, None, "PNG")) == pytest.approx(20, abs=1)
+    assert SIGMA.find(Photo(noisy, None, None, "PNG")).strength == pytest.approx(20, abs=1)
     assert QUALITY.find(Photo(noisy, None, None, "PNG")) is None
 
 

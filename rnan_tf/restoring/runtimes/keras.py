@@ -35,7 +35,6 @@ class KerasRuntime(Runtime):
         else:
             # Where there is a GPU, Keras would compile every tile shape with XLA, which cannot do the attention's loop.
             model.jit_compile = False
-            model.make_predict_function()  # before threads share it
         self.model = model
         if model.space_to_depth == 1:  # attention between all pixels of a tile: its cost grows with the tile's area
             self.best_tile = 64
@@ -63,7 +62,7 @@ class KerasRuntime(Runtime):
             return restore(*(np.concatenate([part, np.repeat(part[:1], missing, axis=0)]) for part in all_of_it))[
                 : len(batch)
             ]
-        return restore(batch, strength) if _has_accelerator() else self.side_by_side(restore, batch, strength)
+        return restore(batch, strength) if _has_accelerator() else self.one_by_one(restore, batch, strength)
 
     def operators(self) -> dict[str, int]:
         return dict(Counter(type(layer).__name__ for layer in self.model.layers).most_common())

@@ -108,10 +108,10 @@ class Interpreter:
     """
 
     def __init__(self, model: bytes, threads: int):
-        from ai_edge_litert import interpreter
+        from ai_edge_litert.interpreter import Interpreter as LiteRtInterpreter
 
         with _loading, _no_notices():
-            self._interpreter = interpreter.Interpreter(model_content=model, num_threads=threads)
+            self._interpreter = LiteRtInterpreter(model_content=model, num_threads=threads)
             self._interpreter.allocate_tensors()
         self._signature = self._interpreter.get_signature_runner("serving_default")
 

@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial
@@ -87,8 +87,17 @@ class Runtime(ABC):
             batch: as for `run`.
             strength: as for `run`.
         """
-        strengths = np.broadcast_to(strength, len(batch)).tolist()
-        return np.concatenate(list(self._threads.map(restore, np.split(batch, len(batch)), strengths)))
+        return _tile_by_tile(self._threads.map, restore, batch, strength)
+
+    def one_by_one(
+        self, restore: Callable[[np.ndarray, float], np.ndarray], batch: np.ndarray, strength: float | np.ndarray
+    ) -> np.ndarray:
+        """Restore a batch's tiles one after the other, each on all cores; see `side_by_side`.
+
+        So TensorFlow has to: threads that share one of its functions crash it, or get wrong pixels, where oneDNN
+        computes with AVX-512. Larger batches are slower.
+        """
+        return _tile_by_tile(map, restore, batch, strength)
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
@@ -132,6 +141,16 @@ class Runtime(ABC):
         if self.card.conditional:
             inputs["level"] = np.full(len(batch), np.divide(strength, 255), np.float32)
         return inputs
+
+
+def _tile_by_tile(
+    each: Callable[..., Iterable[np.ndarray]],
+    restore: Callable[[np.ndarray, float], np.ndarray],
+    batch: np.ndarray,
+    strength: float | np.ndarray,
+) -> np.ndarray:
+    strengths = np.broadcast_to(strength, len(batch)).tolist()
+    return np.concatenate(list(each(restore, np.split(batch, len(batch)), strengths)))
 
 
 def count_cores() -> int:

@@ -59,7 +59,7 @@ class SavedModelRuntime(Runtime):
                 arguments["level"] = tf.fill([len(tiles)], tf.constant(strength, tf.float32))
             return np.asarray(self._function(**arguments)["restored"])
 
-        return self.side_by_side(restore, batch, strength)
+        return self.one_by_one(restore, batch, strength)
 
     def operators(self) -> dict[str, int]:
         graph = self._function.graph.as_graph_def()
