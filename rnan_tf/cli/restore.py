@@ -72,7 +72,7 @@ def build_parser() -> Parser:
         help="a .keras, .tflite or .onnx file, the folder of a SavedModel or of a training run, or a preset's name; "
         "default: the preset for --task",
     )
-    add("--fast", action="store_true", help="the preset's int8 network: several times faster, a little worse")
+    add("--fast", action="store_true", help="the preset's int8 network: two to three times faster, a little worse")
     add_computation(parser)
     add_task(parser, "what to restore (what the photograph needs, by its look)")
     add_strengths(
