@@ -162,7 +162,8 @@ def _outputs(
 
 def _in_the_middle(strengths: np.ndarray, shape: tuple[int, ...], row: "_Span", column: "_Span") -> float:
     y, x = (
-        (span.start + span.stop) / 2 / side * count - 0.5
+        (span.start + min(span.stop, side)) / 2 / side * count
+        - 0.5  # what is reflected beyond the image does not count
         for span, side, count in zip((row, column), shape, strengths.shape, strict=False)
     )
     across = [np.interp(x, np.arange(strengths.shape[1]), part) for part in strengths]

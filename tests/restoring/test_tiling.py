@@ -312,11 +312,23 @@ class TestStrengths:
         told = restore(painted, photo(61, 133), 1, Tiling(32, 8, batch=3), strengths=np.full((4, 7), 100.0))
         assert (told == 100).all()
 
-    @pytest.mark.parametrize("size", [(2, 2), (5, 200), (70, 33)])
+    @pytest.mark.parametrize("size", [(5, 200), (70, 33)])
     def test_the_tiles_of_a_gradient_are_feathered_together(self, size):
-        strengths = np.linspace(0, 255, 8)[None].repeat(2, axis=0)
-        result = restore(painted, photo(*size), 1, Tiling(16, 8), strengths=strengths)
-        assert result.shape == (*size, 3) and largest_step(result) < 24
+        """The step between two tiles is spread over half the overlap, four pixels here."""
+        strengths, told = np.linspace(0, 255, 8)[None].repeat(2, axis=0), []
+
+        def predict(batch, each):
+            told.extend(each)
+            return painted(batch, each)
+
+        result = restore(predict, photo(*size), 1, Tiling(16, 8), strengths=strengths)
+        step = np.diff(np.unique(told)).max()
+        assert result.shape == (*size, 3) and step > 10
+        assert largest_step(result) <= step / 4 + 1  # and the rounding
+
+    def test_the_middle_is_that_of_what_is_in_the_image(self):
+        result = restore(painted, photo(2, 2), 1, Tiling(16, 8, fixed=True), strengths=np.array([[20.0, 220]]))
+        assert (result == 120).all()
 
     def test_the_self_ensemble_is_told_them(self):
         strengths = np.array([[20.0, 200]])
