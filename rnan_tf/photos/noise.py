@@ -25,6 +25,7 @@ _OPPONENTS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], 
 
 _LARGEST_MAP = 16  # rows and columns
 _FLAT = 1.4  # a map whose largest sigma is not so many times its smallest
+_SEVERAL = 2.5  # beyond this a map holds several noises: blocks that cross from one to the other are not smoothed
 _REACH = 1.5  # of a block's weight in the map, in parts of the map
 _LEAST_BLOCKS = 6
 
@@ -84,7 +85,9 @@ def measure_noise(pixels: np.ndarray) -> Noise:
     sigmas, deviations, clipped = _statistics(pixels)
     overall = np.sqrt((sigmas**2).mean(axis=2))  # the channels', whether their noise is coloured or gray
     sigma_map = _map(overall, clipped < _CLIPPED, pixels.shape[:2])
-    return Noise(_visible(overall), sigma_map, _is_smoothed(sigmas, deviations, clipped < _TOUCHED))
+    is_one_noise = sigma_map is None or sigma_map.max() < _SEVERAL * sigma_map.min()
+    smoothed = is_one_noise and _is_smoothed(sigmas, deviations, clipped < _TOUCHED)
+    return Noise(_visible(overall), sigma_map, smoothed)
 
 
 def _on_255(pixels: np.ndarray) -> np.ndarray:

@@ -136,6 +136,14 @@ class TestSmoothed:
     def test_white_noise_and_clean_photographs(self, name, sigma):
         assert not measure_noise(noisy(read(name), sigma)).smoothed
 
+    @pytest.mark.parametrize(("low", "high"), [(4, 45), (10, 40), (8, 24)])
+    @pytest.mark.parametrize("name", CLEAN)
+    def test_white_noise_that_grows(self, name, low, high):
+        pixels = read(name)
+        height, width = pixels.shape[:2]
+        for sigma in (np.linspace(low, high, height)[:, None], np.linspace(low, high, width)[None]):
+            assert not measure_noise(noisy(pixels, np.broadcast_to(sigma, (height, width)))).smoothed
+
     @pytest.mark.parametrize("quality", [30, 60, 90])
     @pytest.mark.parametrize("name", CLEAN)
     def test_a_clean_jpeg(self, name, quality):
