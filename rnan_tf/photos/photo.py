@@ -3,6 +3,7 @@
 import math
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from rnan_tf.photos.decoding import decode
 from rnan_tf.photos.encoding import encode
 from rnan_tf.photos.jpeg_coding import JpegCoding
 from rnan_tf.photos.metadata import NO_METADATA, Metadata
+from rnan_tf.photos.noise import Noise, measure_noise
 from rnan_tf.photos.pixels import peak
 
 MAX_PIXELS = 100_000_000
@@ -55,6 +57,11 @@ class Photo:
     format: str
     metadata: Metadata = NO_METADATA
     jpeg: JpegCoding | None = None
+
+    @cached_property
+    def noise(self) -> Noise:
+        """What its blocks tell of its noise; the task is chosen by it, and then the strength."""
+        return measure_noise(self.pixels)
 
     def __post_init__(self) -> None:
         pixels, alpha = self.pixels, self.alpha

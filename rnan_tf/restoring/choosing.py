@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnan_tf.errors import InputError
-from rnan_tf.photos.noise import VISIBLE, measure_noise
+from rnan_tf.photos.noise import VISIBLE
 from rnan_tf.photos.photo import Photo
 from rnan_tf.tasks.task import get_task
 from rnan_tf.weights import list_presets
@@ -36,11 +36,10 @@ def choose(photo: Photo) -> Choice:
     """
     if photo.jpeg and photo.jpeg.quality < GOOD_QUALITY:
         return Choice(preset_of("jpeg", photo), f"the JPEG's quality is under {GOOD_QUALITY}")
-    noise = measure_noise(photo.pixels)
-    if noise.visible >= VISIBLE:
+    if photo.noise.visible >= VISIBLE:
         return Choice("denoise" if photo.pixels.shape[2] == 3 else "denoise-gray", "it shows noise")
     quality = f"a JPEG of quality {photo.jpeg.quality}" if photo.jpeg else "no JPEG"
-    shown = "shows noise that a camera or a codec has smoothed" if noise.smoothed else "shows no noise"
+    shown = "shows noise that a camera or a codec has smoothed" if photo.noise.smoothed else "shows no noise"
     return Choice(None, f"it is {quality} and {shown}")
 
 

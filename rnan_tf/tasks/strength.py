@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnan_tf.errors import InputError
-from rnan_tf.photos.noise import estimate_noise, measure_noise
+from rnan_tf.photos.noise import estimate_noise
 from rnan_tf.photos.photo import Photo
 
 
@@ -85,9 +85,8 @@ _SMOOTHED = "a camera or a codec has smoothed the noise, and the estimate is too
 
 
 def _sigma_of(photo: Photo) -> Found:
-    noise = measure_noise(photo.pixels)
-    sigma = estimate_noise(photo.pixels) if noise.sigmas is None else noise.sigmas
-    return Found(sigma, doubt=_SMOOTHED if noise.smoothed else "")
+    sigma = estimate_noise(photo.pixels) if photo.noise.sigmas is None else photo.noise.sigmas
+    return Found(sigma, doubt=_SMOOTHED if photo.noise.smoothed else "")
 
 
 def _quality_of(photo: Photo) -> Found | None:

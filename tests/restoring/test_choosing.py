@@ -7,9 +7,12 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from rnan_tf.photos import photo as photo_module
+from rnan_tf.photos.noise import measure_noise
 from rnan_tf.photos.photo import Photo, as_photo, photo_of
 from rnan_tf.restoring import choosing
 from rnan_tf.restoring.choosing import choose, preset_of
+from rnan_tf.tasks.strength import SIGMA
 
 CAT = skimage.data.chelsea()
 
@@ -59,3 +62,12 @@ def test_the_preset_for_jpegs(colour):
     assert preset_of("jpeg") == preset_of("jpeg", as_photo(CAT[..., 0])) == "jpeg"
     assert preset_of("jpeg", as_photo(CAT)) == ("jpeg-color" if colour else "jpeg")
     assert preset_of("denoise", as_photo(CAT)) == "denoise"
+
+
+def test_the_noise_is_measured_once(monkeypatch):
+    calls = []
+    monkeypatch.setattr(photo_module, "measure_noise", lambda pixels: calls.append(pixels) or measure_noise(pixels))
+    noisy = np.random.default_rng(0).normal(CAT, 20).clip(0, 255).astype(np.uint8)
+    photo = as_photo(noisy)
+    assert choose(photo).preset == "denoise" and SIGMA.find(photo).strength == pytest.approx(20, rel=0.1)
+    assert len(calls) == 1
