@@ -32,6 +32,8 @@ ROWS = {
     "rnan": ("rnan", "Keras", "float32"),
     "rnan_bfloat16": ("rnan", "Keras", "bfloat16"),
     "reference": ("rnan", "PyTorch, the authors' tiles", "float32"),
+    "command": ("rnan_lite", "`rnan-tf restore`, the whole command", "float32"),
+    "fast_command": ("rnan_lite", "`rnan-tf restore --fast`, the whole command", "int8"),
 }
 
 
@@ -46,14 +48,16 @@ def restorer_of(row: str, files: Path):
         import rnan_tf
         from rnan_tf.restoring.card import ModelCard
         from rnan_tf.restoring.runtimes.keras import KerasRuntime
+        from rnan_tf.restoring.runtimes.runtime import count_cores
         from rnan_tf.tasks.task import get_task
 
         keras.utils.set_random_seed(0)
         dtype = "mixed_bfloat16" if precision == "bfloat16" else None
         model = rnan_tf.RNAN(**rnan_tf.VARIANTS["rnan"], dtype=dtype)
-        return Restorer(KerasRuntime(model, ModelCard.of_task(get_task(TASK), (SIGMA, SIGMA), False)))
+        card = ModelCard.of_task(get_task(TASK), (SIGMA, SIGMA), False)
+        return Restorer(KerasRuntime(model, card, copies=count_cores() - 1))
     exported = {
-        "tflite": files / "tflite" / "model_fp32.tflite",
+        "tflite": files / "tflite" / f"{TASK}-fp32.tflite",
         "onnx": files / "m.onnx",
         "saved_model": files / "saved",
     }
@@ -63,6 +67,8 @@ def restorer_of(row: str, files: Path):
 
 def measure(row: str, files: Path, height: int, width: int, runs: int) -> dict[str, float]:
     """Return what a row takes: start-up and a whole image, seconds, and the process's largest memory, bytes."""
+    if row.endswith("command"):
+        return measure_command(row, files, height, width, runs)
     start = time.perf_counter()
     if row == "reference":
         from reference_torch import paper_size, seconds
@@ -74,6 +80,9 @@ def measure(row: str, files: Path, height: int, width: int, runs: int) -> dict[s
     else:
         import numpy as np
 
+        from rnan_tf.cli.options import one_thread_an_operator
+
+        one_thread_an_operator(str(files / "saved") if row == "saved_model" else None)
         restorer = restorer_of(row, files)
         pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
         restorer(pixels[:8, :8])
@@ -87,12 +96,33 @@ def measure(row: str, files: Path, height: int, width: int, runs: int) -> dict[s
     return {"start": started, "seconds": taken, "memory": peak_memory()}
 
 
-def peak_memory() -> int:
-    """Return the largest memory that this process has had, bytes."""
-    import resource
+def measure_command(row: str, files: Path, height: int, width: int, runs: int) -> dict[str, float]:
+    """Return what `measure` does of a command that reads and writes a PNG; nothing of it counts as start-up."""
+    import numpy as np
+    import skimage.data
+    from PIL import Image
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    photo = skimage.data.astronaut()
+    pixels = np.tile(photo, (-(-height // len(photo)), -(-width // photo.shape[1]), 1))[:height, :width]
+    Image.fromarray(pixels).save(files / "photo.png")
+    command = ["restore", str(files / "photo.png"), "-o", str(files / "restored.png"), "--task", TASK]
+    command += ["--sigma", str(SIGMA), *(["--fast"] if row == "fast_command" else [])]
+    times, memory = [], []
+    for _ in range(runs):
+        begin = time.perf_counter()
+        process = subprocess.Popen([Path(sys.executable).with_name("rnan-tf"), *command], stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            sys.exit(1)
+        times.append(time.perf_counter() - begin)
+        memory.append(usage.ru_maxrss * 1024)
+    return {"start": 0, "seconds": statistics.median(times), "memory": max(memory)}
+
+
+def peak_memory() -> int:
+    """Return the largest memory that this process has had, bytes; getrusage's would start from its parent's."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 
 
 def limit(filters: int) -> float:

@@ -10,7 +10,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from rnan_tf.cli.jobs import keep_inputs
-from rnan_tf.cli.options import add_computation, add_strengths, add_task, add_tiling, asked_strength, check_backend
+from rnan_tf.cli.options import (
+    add_computation,
+    add_strengths,
+    add_task,
+    add_tiling,
+    asked_strength,
+    check_backend,
+    one_thread_an_operator,
+)
 from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, command
 from rnan_tf.files import make_folder, write_atomically
@@ -31,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     sizes = {"tile": args.tile, "overlap": args.overlap}
     tiling = asked_tiling(**sizes)
     check_backend(args.backend, args.model)
+    one_thread_an_operator(args.model)
     if args.self_ensemble and not args.model:
         raise InputError("--self-ensemble needs --model")
     asked = asked_strength(args, task)

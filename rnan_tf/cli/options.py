@@ -1,6 +1,7 @@
 """What the commands' parsers share. Nothing here imports TensorFlow, so that --help is quick."""
 
 import argparse
+import os
 
 from rnan_tf.errors import InputError
 from rnan_tf.restoring.runtimes import PRECISIONS
@@ -124,6 +125,20 @@ def check_backend(backend: str | None, model: str | None, fast: bool = False) ->
 
     if backend and (fast or (model and not runs_on_keras(model))):
         raise InputError(f"{'`fast`' if fast else model}: its runtime is not Keras; leave `backend` out")
+
+
+def one_thread_an_operator(model: str | None) -> None:
+    """Have TensorFlow compute every operator by one thread, if Keras restores: its tiles keep the other cores busy.
+
+    TensorFlow asks once, when it starts; TF_NUM_INTRAOP_THREADS in the environment overrules.
+
+    Args:
+        model: that of `--model`, if any.
+    """
+    from rnan_tf.restoring.runtimes import runs_on_keras
+
+    if not model or runs_on_keras(model):
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 
 def printable(text: str) -> str:

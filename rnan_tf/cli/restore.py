@@ -11,7 +11,15 @@ from tqdm import tqdm
 
 from rnan_tf.cli.jobs import STREAM, in_shard, keep_inputs, plan, read_stream
 from rnan_tf.cli.networks import Networks
-from rnan_tf.cli.options import add_computation, add_strengths, add_task, add_tiling, check_backend, printable
+from rnan_tf.cli.options import (
+    add_computation,
+    add_strengths,
+    add_task,
+    add_tiling,
+    check_backend,
+    one_thread_an_operator,
+    printable,
+)
 from rnan_tf.cli.parser import Parser
 from rnan_tf.cli.report import Report
 from rnan_tf.errors import InputError, JobError, command, is_out_of_memory, with_dashes
@@ -42,6 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     asked_tiling(args.tile, args.overlap)  # wrong use, before a model is loaded
     check_backend(args.backend, args.model, args.fast)
+    one_thread_an_operator(args.model)
     jobs = plan(args.photos, args.output, args.format and f".{args.format}")
     if args.report:
         keep_inputs([args.report], [job.source for job in jobs])

@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial
@@ -24,11 +24,12 @@ class Runtime(ABC):
 
     Attributes:
         best_tile: height and width of the tiles that take it the least time, where its sizes are not fixed.
+        best_overlap: how far they overlap then.
         batch: how many tiles it takes at a time.
         one_shape: whether it compiles a program for each shape of a batch, so that all tiles should have one.
     """
 
-    best_tile = Tiling.tile
+    best_tile, best_overlap = Tiling.tile, Tiling.overlap
     one_shape = False
 
     def __init__(self, name: str, card: ModelCard):
@@ -39,7 +40,7 @@ class Runtime(ABC):
     def tiling(self) -> Tiling:
         """How images are cut up for it."""
         if self.card.tile is None:
-            return Tiling(self.best_tile, fixed=self.one_shape, batch=self.batch)
+            return Tiling(self.best_tile, self.best_overlap, fixed=self.one_shape, batch=self.batch)
         return Tiling(self.card.tile, self.card.overlap or 0, fixed=True, batch=self.batch)
 
     def run(self, batch: np.ndarray, strength: float | np.ndarray = 0.0) -> np.ndarray:
@@ -87,17 +88,8 @@ class Runtime(ABC):
             batch: as for `run`.
             strength: as for `run`.
         """
-        return _tile_by_tile(self._threads.map, restore, batch, strength)
-
-    def one_by_one(
-        self, restore: Callable[[np.ndarray, float], np.ndarray], batch: np.ndarray, strength: float | np.ndarray
-    ) -> np.ndarray:
-        """Restore a batch's tiles one after the other, each on all cores; see `side_by_side`.
-
-        So TensorFlow has to: threads that share one of its functions crash it, or get wrong pixels, where oneDNN
-        computes with AVX-512. Larger batches are slower.
-        """
-        return _tile_by_tile(map, restore, batch, strength)
+        strengths = np.broadcast_to(strength, len(batch)).tolist()
+        return np.concatenate(list(self._threads.map(restore, np.split(batch, len(batch)), strengths)))
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
@@ -141,16 +133,6 @@ class Runtime(ABC):
         if self.card.conditional:
             inputs["level"] = np.full(len(batch), np.divide(strength, 255), np.float32)
         return inputs
-
-
-def _tile_by_tile(
-    each: Callable[..., Iterable[np.ndarray]],
-    restore: Callable[[np.ndarray, float], np.ndarray],
-    batch: np.ndarray,
-    strength: float | np.ndarray,
-) -> np.ndarray:
-    strengths = np.broadcast_to(strength, len(batch)).tolist()
-    return np.concatenate(list(each(restore, np.split(batch, len(batch)), strengths)))
 
 
 def count_cores() -> int:

@@ -53,13 +53,15 @@ class SavedModelRuntime(Runtime):
         return cls(folder, read_card(data, str(folder), task), function)
 
     def _run(self, batch: np.ndarray, strength: float | np.ndarray) -> np.ndarray:
-        def restore(tiles: np.ndarray, strength: float) -> np.ndarray:
+        def restore(tiles: np.ndarray, strength: np.number) -> np.ndarray:
             arguments = {"image": tf.constant(np.ascontiguousarray(tiles, np.float32))}
             if self.card.conditional:  # served models are told strengths in the user's unit
                 arguments["level"] = tf.fill([len(tiles)], tf.constant(strength, tf.float32))
             return np.asarray(self._function(**arguments)["restored"])
 
-        return self.one_by_one(restore, batch, strength)
+        # One by one, on all cores: threads that share the function would crash it, as KerasRuntime says.
+        strengths = np.broadcast_to(strength, len(batch))
+        return np.concatenate([restore(*each) for each in zip(np.split(batch, len(batch)), strengths, strict=True)])
 
     def operators(self) -> dict[str, int]:
         graph = self._function.graph.as_graph_def()

@@ -67,7 +67,37 @@ def test_a_preset():
 
 def test_tiles_at_full_resolution_are_smaller():
     tiles = [KerasRuntime(random_model("denoise", **network)).tiling.tile for network in (LITE, PAPER)]
-    assert tiles == [96, 64]
+    assert tiles == [96, 80]
+
+
+def test_copies_restore_tiles_side_by_side(monkeypatch):
+    """What they make is what the model makes alone, and there are as many as tiles repay and cores can use."""
+    monkeypatch.setattr(runtimes_keras, "count_cores", lambda: 3)
+    runtime, tiles = KerasRuntime.open("denoise"), np.random.default_rng(0).random((70, 16, 20, 3), np.float32)
+    busy, most, restore = [], [], runtime._restore
+
+    def watched(model, *arguments):
+        busy.append(model)
+        most.append(len(busy))
+        assert len(set(map(id, busy))) == len(busy)  # no model is run by two threads
+        result = restore(model, *arguments)
+        busy.remove(model)
+        return result
+
+    monkeypatch.setattr(runtime, "_restore", watched)
+    together = np.concatenate([runtime.run(batch, 25) for batch in np.split(tiles, 10)])
+    assert max(most) <= 3 and runtime._idle.qsize() == 3
+    alone = KerasRuntime(runtime.model)
+    np.testing.assert_array_equal(together, np.concatenate([alone.run(tile[None], 25) for tile in tiles]))
+
+
+def test_a_model_that_may_change_has_no_copies():
+    model = random_model("denoise", **SMALL)
+    runtime, tiles = KerasRuntime(model), np.repeat(photo(16, 16), 40, axis=0)
+    runtime.run(tiles)
+    model.set_weights([0.9 * weight for weight in model.get_weights()])
+    expected = KerasRuntime(model).run(tiles)
+    np.testing.assert_array_equal(runtime.run(tiles), expected)
 
 
 class TestBfloat16:
