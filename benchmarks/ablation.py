@@ -34,7 +34,7 @@ class Change:
 
     Attributes:
         name: what the table calls it.
-        arguments: of train.py, in addition.
+        arguments: of train.py, in addition; "BASE" stands for the run of the recipe as it is.
         design: arguments of RNAN that replace the preset's.
         share: of the steps, so that changes of the batch take about the same CPU time.
     """
@@ -49,6 +49,9 @@ class Change:
         """The name of its run's folder."""
         return self.name.translate({ord(" "): "-", ord(","): None, ord("'"): None})
 
+
+# Trains on from the recipe's end, at a tenth of its rate.
+LAST = ("--init", "BASE", "--learning-rate", "2e-4", "--warmup-steps", "0")
 
 CHANGES = {
     ("demosaic",): (
@@ -66,6 +69,10 @@ CHANGES = {
         Change("32 patches of 24", ("--batch-size", "32", "--patch-size", "24")),
         Change("4 patches of 68", ("--batch-size", "4", "--patch-size", "68")),
         Change("float32", ("--precision", "float32")),
+        Change("a tenth more", LAST, share=0.1),
+        Change("a tenth more in L2", (*LAST, "--loss", "l2"), share=0.1),
+        Change("a tenth more in float32", (*LAST, "--precision", "float32"), share=0.1),
+        Change("a tenth more, patches of 68", (*LAST, "--patch-size", "68"), share=0.1),
         Change("32 filters", design=(("filters", 32),)),
         Change("64 filters", design=(("filters", 64),)),
         Change("2 blocks", design=(("num_blocks", 2),)),
@@ -96,7 +103,9 @@ def main(argv: list[str] | None = None) -> int:
             if not (folder / "result.json").exists():
                 flags = ["--data", *args.data, "--steps", str(round(args.steps * change.share))]
                 flags += ["--batch-size", "8", "--precision", "bfloat16"]
-                result = train([*flags, "--task", *task, *change.arguments, "--run-dir", str(folder)], change.design)
+                base_folder = str(args.output / task[0] / changes[0].folder)
+                flags += ["--task", *task, *(base_folder if each == "BASE" else each for each in change.arguments)]
+                result = train([*flags, "--run-dir", str(folder)], change.design)
                 write_atomically(folder / "result.json", json.dumps(result).encode())
             result = json.loads((folder / "result.json").read_text())
             base = base or result["psnr"]

@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
 def make_tflite(runtime: KerasRuntime) -> dict[str, bytes]:
     """Return a preset's `.tflite` files: variant -> content."""
     tile = runtime.tiling.tile
-    card = replace(runtime.card, tile=tile, overlap=min(Tiling.overlap, tile // 8 * 4))
+    card = replace(runtime.card, tile=tile, overlap=runtime.tiling.overlap)
     converted = tflite.convert(runtime.model, tile)
     variants = {
         variant: tflite.make_variant(converted, card, key, recipe, ())

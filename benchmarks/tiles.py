@@ -34,7 +34,7 @@ HEIGHT, WIDTH = 448, 640  # of the pieces
 # (task, strength) -> the (tile, overlap) that are compared with the first.
 LOSSES = {
     ("denoise", 50): ((128, 16), (128, 12), (128, 8), (96, 16), (96, 12), (96, 8), (64, 8)),
-    ("sr-x2", 0): ((128, 16), (96, 12), (96, 8)),
+    ("sr-x2", 0): ((128, 16), (96, 12), (96, 8), (64, 8)),
 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "0")  # TensorFlow's choice; commands would set it for later tests
 
 pytest.register_assert_rewrite("tests.helpers.image_samples")
 

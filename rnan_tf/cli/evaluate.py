@@ -39,7 +39,8 @@ def main(argv: list[str] | None = None) -> int:
     sizes = {"tile": args.tile, "overlap": args.overlap}
     tiling = asked_tiling(**sizes)
     check_backend(args.backend, args.model)
-    one_thread_an_operator(args.model)
+    if args.model:
+        one_thread_an_operator(args.model)
     if args.self_ensemble and not args.model:
         raise InputError("--self-ensemble needs --model")
     asked = asked_strength(args, task)

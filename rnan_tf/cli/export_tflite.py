@@ -81,5 +81,10 @@ def _build_parser():
     parser.add_argument(
         "--tile", type=int, metavar="N", help=f"height and width ({Tiling.tile}; at full resolution 64)"
     )
-    parser.add_argument("--overlap", type=int, metavar="N", help=f"pixels that tiles should share ({Tiling.overlap})")
+    parser.add_argument(
+        "--overlap",
+        type=int,
+        metavar="N",
+        help=f"pixels that tiles should share ({Tiling.overlap}; at full resolution 8)",
+    )
     return parser

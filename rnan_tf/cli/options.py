@@ -95,7 +95,10 @@ def add_tiling(parser: argparse.ArgumentParser) -> None:
         help="a square's side, restored at a time (96; at full resolution 64; .tflite: the model's own)",
     )
     parser.add_argument(
-        "--overlap", type=int, metavar="N", help="pixels that neighbouring tiles share (12; .tflite: the model's own)"
+        "--overlap",
+        type=int,
+        metavar="N",
+        help="pixels that neighbouring tiles share (12; at full resolution 8; .tflite: its own)",
     )
 
 

@@ -50,7 +50,8 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     asked_tiling(args.tile, args.overlap)  # wrong use, before a model is loaded
     check_backend(args.backend, args.model, args.fast)
-    one_thread_an_operator(args.model)
+    if not args.fast:
+        one_thread_an_operator(args.model)
     jobs = plan(args.photos, args.output, args.format and f".{args.format}")
     if args.report:
         keep_inputs([args.report], [job.source for job in jobs])

@@ -208,6 +208,14 @@ class TestRestore:
         assert rnan_tf("restore photos -o out --model M/denoise.keras --sigma 30 --tile 16 --overlap 0")[0] == 0
         assert ("/3.20k " in stream.getvalue()) == is_terminal
 
+    @pytest.mark.parametrize("options, threads", [("--model M/denoise.keras", "1"), ("--fast --task denoise", None)])
+    def test_one_thread_an_operator_where_keras_restores(self, rnan_tf, monkeypatch, options, threads):
+        monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "0")
+        monkeypatch.delenv("TF_NUM_INTRAOP_THREADS")  # to be undone
+        save("a.png")
+        assert rnan_tf(f"restore a.png -o b.png --sigma 30 {options}")[0] == 0
+        assert os.environ.get("TF_NUM_INTRAOP_THREADS") == threads
+
     def test_a_strength_that_the_model_is_not_told_is_refused(self, refused):
         save("a.png")
         line = "restore a.png -o b.png --model M/jpeg.keras --quality 30"

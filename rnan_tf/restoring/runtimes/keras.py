@@ -47,7 +47,7 @@ class KerasRuntime(Runtime):
         self._tiles, self._idle = 0, LifoQueue[RNAN]()
         self._idle.put(model)
         if model.space_to_depth == 1:  # attention between all pixels of a tile: its cost grows with the tile's area
-            self.best_tile, self.best_overlap = 80, 8
+            self.best_tile, self.best_overlap = 64, 8
 
     @classmethod
     def open(cls, source: str | Path, task: str | None = None, precision: str = "float32") -> "KerasRuntime":

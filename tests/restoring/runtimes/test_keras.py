@@ -67,7 +67,7 @@ def test_a_preset():
 
 def test_tiles_at_full_resolution_are_smaller():
     tiles = [KerasRuntime(random_model("denoise", **network)).tiling.tile for network in (LITE, PAPER)]
-    assert tiles == [96, 80]
+    assert tiles == [96, 64]
 
 
 def test_copies_restore_tiles_side_by_side(monkeypatch):
