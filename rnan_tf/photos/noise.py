@@ -20,6 +20,7 @@ _QUIETEST = 10  # one block in so many
 _WHITE = 1.5  # of white noise the second scale's sigma is that of the finest; of texture it is larger
 # A block with more pixels at the ends of the range shows less noise than it has; with fewer, some that is not Gaussian.
 _CLIPPED, _TOUCHED = 0.1, 0.02
+_LOOKED_AT = 0.25  # of fewer other blocks nothing is told, and all count: drawings on white are such
 # Luma, then chroma, each of the same sigma as the channels where their noise is white.
 _OPPONENTS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
 
@@ -55,7 +56,8 @@ class Noise:
 def estimate_noise(pixels: np.ndarray) -> float:
     """Estimate the standard deviation of a photograph's Gaussian noise from its finest wavelet coefficients.
 
-    Fine texture counts as noise, and noise that a camera or a codec has smoothed is underestimated.
+    Fine texture counts as noise, and noise that a camera or a codec has smoothed is underestimated. Blown-out skies and
+    black bars do not count, unless there is little else.
 
     Args:
         pixels: (H, W, C) uint8 or uint16.
@@ -68,6 +70,8 @@ def estimate_noise(pixels: np.ndarray) -> float:
     height, width, channels = pixels.shape
     if min(height, width) < _THIN:
         pixels = (pixels if height <= width else pixels.swapaxes(0, 1)).reshape(-1, channels)  # one long row
+    elif min(height, width) >= _BLOCK:
+        pixels = _unclipped(pixels)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of an image with a single colour there is no coefficient
         sigmas = [estimate_sigma(_on_255(channel)) for channel in np.moveaxis(pixels, -1, 0)]
@@ -84,14 +88,35 @@ def measure_noise(pixels: np.ndarray) -> Noise:
         return Noise()
     sigmas, deviations, clipped = _statistics(pixels)
     overall = np.sqrt((sigmas**2).mean(axis=2))  # the channels', whether their noise is coloured or gray
-    sigma_map = _map(overall, clipped < _CLIPPED, pixels.shape[:2])
+    usable = clipped < _CLIPPED
+    sigma_map = _map(overall, usable, pixels.shape[:2])
     is_one_noise = sigma_map is None or sigma_map.max() < _SEVERAL * sigma_map.min()
     smoothed = is_one_noise and _is_smoothed(sigmas, deviations, clipped < _TOUCHED)
-    return Noise(_visible(overall), sigma_map, smoothed)
+    return Noise(_visible(overall[_looked_at(usable)]), sigma_map, smoothed)
 
 
 def _on_255(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(pixels, np.float32) * np.float32(255 / np.iinfo(pixels.dtype).max)
+
+
+def _looked_at(usable: np.ndarray) -> np.ndarray:
+    return usable if usable.mean() >= _LOOKED_AT else np.ones_like(usable)
+
+
+def _unclipped(pixels: np.ndarray) -> np.ndarray:
+    """Return a photograph, or the blocks of it that are looked at in a row, if those are not all."""
+    rows, columns = (size // _BLOCK for size in pixels.shape[:2])
+    bands = [pixels[row * _BLOCK : (row + 1) * _BLOCK, : columns * _BLOCK] for row in range(rows)]
+    kept = _looked_at(np.array([_clipped(band) for band in bands]) < _CLIPPED)
+    if kept.all():
+        return pixels
+    blocks = [band.reshape(_BLOCK, columns, _BLOCK, -1)[:, row] for band, row in zip(bands, kept, strict=True)]
+    return np.concatenate([each.reshape(_BLOCK, -1, pixels.shape[2]) for each in blocks], axis=1)
+
+
+def _clipped(band: np.ndarray) -> np.ndarray:
+    """Return how much of each block of a row of them is at an end of the range."""
+    return ((band == 0) | (band == np.iinfo(band.dtype).max)).reshape(_BLOCK, -1, _BLOCK, band.shape[2]).mean((0, 2, 3))
 
 
 def _statistics(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -103,12 +128,12 @@ def _statistics(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     import pywt  # here, as it takes a moment
 
     rows, columns = (size // _BLOCK for size in pixels.shape[:2])
-    channels, top = pixels.shape[2], np.iinfo(pixels.dtype).max
+    channels = pixels.shape[2]
     sigmas = np.empty((rows, columns, channels, _SCALES), np.float32)
     deviations, clipped = np.empty_like(sigmas), np.empty((rows, columns), np.float32)
     for row in range(rows):
         band = pixels[row * _BLOCK : (row + 1) * _BLOCK, : columns * _BLOCK]
-        clipped[row] = ((band == 0) | (band == top)).reshape(_BLOCK, columns, -1).mean(axis=(0, 2))
+        clipped[row] = _clipped(band)
         planes = _on_255(band) @ _OPPONENTS.T.astype(np.float32) if channels == 3 else _on_255(band)
         for channel, smooth in enumerate(np.moveaxis(planes, -1, 0)):
             for scale in range(_SCALES):

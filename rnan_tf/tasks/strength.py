@@ -81,12 +81,16 @@ class Strength:
         return f"{self.text} {strength:.{0 if self.whole else 1}f}"
 
 
-_SMOOTHED = "a camera or a codec has smoothed the noise, and the estimate is too low; give `sigma`, 5 to 15 at first"
+_SMOOTHED = "a camera or a codec has smoothed the noise, and the estimate is too low"
 
 
 def _sigma_of(photo: Photo) -> Found:
     sigma = estimate_noise(photo.pixels) if photo.noise.sigmas is None else photo.noise.sigmas
-    return Found(sigma, doubt=_SMOOTHED if photo.noise.smoothed else "")
+    if not photo.noise.smoothed:
+        return Found(sigma)
+    middle = float(np.median(sigma))
+    first = f"{max(5, middle):.0f} to {max(15, 2 * middle):.0f} at first"
+    return Found(sigma, doubt=f"{_SMOOTHED}; give `sigma`, {first}")
 
 
 def _quality_of(photo: Photo) -> Found | None:

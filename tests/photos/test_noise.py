@@ -82,6 +82,42 @@ class TestVisible:
         assert (found.visible, found.sigmas, found.smoothed) == (0, None, False)
 
 
+class TestClipped:
+    """Bars, blown-out skies and transparent parts hide no noise that the rest of a photograph shows."""
+
+    @staticmethod
+    def spoilt(name, how):
+        pixels = read(name).copy()
+        height = len(pixels)
+        if how == "a white sky":
+            pixels[: height // 4] = 255
+        pixels = noisy(pixels, 25)
+        if how == "black bars":
+            pixels[: height // 6] = pixels[-(height // 6) :] = 0
+        if how == "a transparent quarter":
+            pixels[: height // 2, : pixels.shape[1] // 2] = 0
+        return pixels
+
+    @pytest.mark.parametrize("how", ["a white sky", "black bars", "a transparent quarter"])
+    @pytest.mark.parametrize("name", [*NAMES, "camera.png"])
+    def test_the_rest_is_looked_at(self, name, how):
+        pixels = self.spoilt(name, how)
+        assert 0.5 * 25 < measure_noise(pixels).visible < 1.3 * 25
+        assert estimate_noise(pixels) == pytest.approx(25, rel=0.2)
+
+    @pytest.mark.parametrize("how", ["black bars", "a transparent quarter"])
+    @pytest.mark.parametrize("name", NAMES)
+    def test_no_noise_is_seen_where_there_is_none(self, name, how):
+        pixels = read(name).copy()
+        pixels[self.spoilt(name, how) == 0] = 0
+        assert measure_noise(pixels).visible < VISIBLE
+
+    def test_a_drawing_on_white_is_looked_at_whole(self):
+        pixels = np.full((512, 512, 3), 255, np.uint8)
+        pixels[200:264, 200:264] = noisy(np.full((64, 64, 3), 128), 20)
+        assert measure_noise(pixels).visible < VISIBLE
+
+
 class TestMap:
     @pytest.mark.parametrize("channels", [1, 3])
     @pytest.mark.parametrize("name", CLEAN)

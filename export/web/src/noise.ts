@@ -10,6 +10,9 @@ const THIN = 6; // across fewer pixels wavelets see their own continuation of th
 const BLOCK = 64;
 const QUIETEST = 10; // one block in so many
 const WHITE = 1.5;
+// Blocks with more pixels at the ends of the range are left out, if so many others remain.
+const CLIPPED = 0.1;
+const LOOKED_AT = 0.25;
 // Luma, then chroma, each of the same sigma as the channels where their noise is white.
 const OPPONENTS = [
   [1, 1, 1].map((value) => value / Math.sqrt(3)),
@@ -34,21 +37,54 @@ export interface Noise {
 export function measureNoise(pixels: Pixels): Noise {
   const { height, width, channels } = pixels;
   const isThin = Math.min(height, width) < THIN;
+  const isLookedAt = lookedAt(pixels);
+  const unclipped = isLookedAt.every(Boolean) ? pixels : inOneRow(pixels, isLookedAt);
   let sigma = 0;
   for (let c = 0; c < channels; c++) {
-    const plane = channel(pixels, c);
+    const plane = channel(unclipped, c);
     const diagonal = isThin ? filter(oneRow(plane), HIGH) : onBothAxes(plane, HIGH);
     sigma += sigmaOf(diagonal.values.filter((value) => value !== 0)) / channels;
   }
   // An image with a single colour has no coefficient.
   return {
     sigma: Number.isFinite(sigma) ? sigma : 0,
-    visible: Math.min(height, width) < BLOCK ? 0 : visible(...sigmasOfBlocks(pixels)),
+    visible: isLookedAt.length ? visible(...sigmasOfBlocks(pixels, isLookedAt)) : 0,
   };
 }
 
-/** Of all blocks the sigmas of the finest scale and of the second: the root of the mean square over the channels. */
-function sigmasOfBlocks(pixels: Pixels): [number[], number[]] {
+/** Whether each block counts; there are none in photographs that are too small. */
+function lookedAt({ height, width, channels, values }: Pixels): boolean[] {
+  const [rows, columns] = [Math.floor(height / BLOCK), Math.floor(width / BLOCK)];
+  const clipped = new Array<number>(rows * columns).fill(0);
+  for (let y = 0; y < rows * BLOCK; y++)
+    for (let i = 0; i < columns * BLOCK * channels; i++) {
+      const value = values[y * width * channels + i];
+      if (value === 0 || value === 255)
+        clipped[Math.floor(y / BLOCK) * columns + Math.floor(i / (BLOCK * channels))]++;
+    }
+  const usable = clipped.map((count) => count < CLIPPED * BLOCK * BLOCK * channels);
+  const enough = usable.filter(Boolean).length >= LOOKED_AT * usable.length;
+  return usable.map((block) => block || !enough);
+}
+
+/** The blocks that are looked at, beside each other. */
+function inOneRow({ width, channels, values }: Pixels, isLookedAt: boolean[]): Pixels {
+  const columns = Math.floor(width / BLOCK);
+  const kept = isLookedAt.flatMap((looked, block) => (looked ? [block] : []));
+  const length = BLOCK * channels;
+  const row = values.slice(0, BLOCK * kept.length * length); // of the same kind; all of it is written over
+  kept.forEach((block, place) => {
+    const [top, left] = [Math.floor(block / columns) * BLOCK, (block % columns) * BLOCK];
+    for (let y = 0; y < BLOCK; y++) {
+      const first = ((top + y) * width + left) * channels;
+      row.set(values.subarray(first, first + length), (y * kept.length + place) * length);
+    }
+  });
+  return { height: BLOCK, width: BLOCK * kept.length, channels, values: row };
+}
+
+/** Of blocks the sigmas of the finest scale and of the second: the root of the mean square over the channels. */
+function sigmasOfBlocks(pixels: Pixels, isLookedAt: boolean[]): [number[], number[]] {
   const rows = Math.floor(pixels.height / BLOCK);
   const squares: [number[], number[]] = [[], []];
   for (let row = 0; row < rows; row++) {
@@ -58,7 +94,8 @@ function sigmasOfBlocks(pixels: Pixels): [number[], number[]] {
     });
     squares.forEach((list, scale) => list.push(...meanSquares(found.map((sigmas) => sigmas[scale]))));
   }
-  return [squares[0].map(Math.sqrt), squares[1].map(Math.sqrt)];
+  const [finest, second] = squares.map((list) => list.filter((_, block) => isLookedAt[block]).map(Math.sqrt));
+  return [finest, second];
 }
 
 /** The planes of a row of whole blocks, which begins at `top`. */
