@@ -11,6 +11,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from rnan_tf.cli.info import describe
 from rnan_tf.cli.train import main, parse_arguments
 from rnan_tf.errors import InputError, with_dashes
 from rnan_tf.restoring.restorer import Restorer
@@ -179,6 +180,7 @@ def test_it_trains_and_restores(pairs, tmp_path, capsys, options):
     restorer = Restorer.from_preset(run_dir)
     assert restorer.card.details[{"pairs": "pairs", "camera": "noise"}[options]]
     assert not restorer.card.conditional
+    assert "sigma" not in describe(str(run_dir))
     assert restorer(CAT[:33, :40]).shape == (33, 40, 3)
     with pytest.raises(InputError, match="is not told the sigma; leave `sigma` out"):
         restorer(CAT[:33, :40], sigma=25)
