@@ -30,6 +30,7 @@ from rnan_tf.photos.photo import (
     EXTENSIONS,
     MAX_PIXELS,
     check_writable,
+    left_out,
     photo_bytes,
     photo_of,
     read_photo,
@@ -66,7 +67,9 @@ def main(argv: list[str] | None = None) -> int:
     with Report(args.report, append=args.skip_existing) as report:
         run = _Run(args, networks, jobs, report)
         if count > len(jobs) or not jobs:
-            run.say(f"{len(jobs)} photographs to restore; {count - len(jobs)} results exist already")
+            photographs = "photograph" if len(jobs) == 1 else "photographs"
+            exist = "result exists" if count - len(jobs) == 1 else "results exist"
+            run.say(f"{len(jobs)} {photographs} to restore; {count - len(jobs)} {exist} already")
         return run.run()
 
 
@@ -189,7 +192,7 @@ class _Run:
         photo = chosen.restore(progress=progress)
         if args.strip_metadata:
             photo = replace(photo, metadata=NO_METADATA)
-        for lost in photo.metadata.fitting(file_format)[1]:
+        for lost in left_out(photo, file_format):
             self.say(lost)
         if job.target == STREAM:
             sys.stdout.buffer.write(photo_bytes(photo, file_format, name, args.jpeg_quality))

@@ -3,11 +3,12 @@
 import csv
 import os
 import pathlib
+import re
 import time
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from rnan_tf.cli import jobs, restore
 from rnan_tf.photos.photo import read_photo
@@ -97,7 +98,7 @@ class TestParts:
         assert (
             code == 0
             and sum(" -> " in line for line in out) == 6
-            and out[0] == "6 photographs to restore; 1 results exist already"
+            and out[0] == "6 photographs to restore; 1 result exists already"
         )
         assert os.stat("out/a.png").st_mtime_ns == before
         assert {name: (pathlib.Path("out") / name).read_bytes() for name in results()} == whole
@@ -118,6 +119,13 @@ class TestTelling:
             "[2/2] p/b.png -> out/b.png",
             "nothing to do: it is no JPEG and shows no noise; give --task if it needs something",
         ]
+
+    def test_the_count_of_one_photograph(self, rnan_tf):
+        save("p/a.png")
+        save("p/b.png")
+        save("out/a.png")
+        out = rnan_tf(f"restore p -o out {MODEL} --skip-existing")[1]
+        assert out[0] == "1 photograph to restore; 1 result exists already"
 
     def test_a_dry_run_loads_no_network(self, run_python, workplace, models):
         save("a.jpg", quality=30)
@@ -204,6 +212,23 @@ class TestOptions:
             with Image.open("b.jpg") as image:
                 assert image.getexif().get(0x010F) == maker
                 assert image.info.get("dpi") == ((300, 300) if maker else None)
+
+    def test_what_a_format_cannot_hold_is_named(self, rnan_tf):
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        exif, size = Image.Exif(), f"{len(profile)} bytes"
+        assert len(profile) < 1000
+        exif[0x010F] = "Maker"
+        save("a.png", exif=exif, icc_profile=profile)
+        code, out, _ = rnan_tf(f"restore a.png -o b.bmp {MODEL}")
+        assert code == 0 and len(out) == 3
+        assert re.fullmatch(r"\d\d bytes of EXIF data left out, which BMP cannot hold", out[1])
+        assert out[2] == f"{size} of ICC profile left out, which BMP cannot hold"
+        assert len(rnan_tf(f"restore a.png -o b.tif {MODEL}")[1]) == 1
+        save("g.png", RGB[..., 0], icc_profile=profile[:16] + b"GRAY" + profile[20:])
+        out = rnan_tf(f"restore g.png -o b.webp {MODEL}")[1]
+        assert out[1] == f"{size} of ICC profile left out, which WEBP cannot hold"
+        out = rnan_tf("restore g.png -o b.png --model M/denoise.keras --sigma 5")[1]
+        assert len(out) == 1 or out[1] == f"{size} of ICC profile left out, which is not for the result's channels"
 
     def test_max_pixels(self, refused):
         save("a.png")
