@@ -11,7 +11,7 @@ from rnan_tf.cli.options import asked_strength
 from rnan_tf.errors import InputError, with_dashes
 from rnan_tf.photos.photo import Photo
 from rnan_tf.photos.raw import RawPhoto
-from rnan_tf.restoring.choosing import choose, implied_task, preset_of
+from rnan_tf.restoring.choosing import check_raw_options, choose, implied_task, preset_of
 from rnan_tf.restoring.raw_photos import find_raw_noise, restore_raw
 from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.tasks.strength import SIGMA, Found
@@ -95,10 +95,7 @@ class Networks:
 
     def _plan_raw(self, photo):
         args = self._args
-        if args.task not in (None, "demosaic") or args.quality is not None:
-            raise InputError("a raw photograph is demosaiced and denoised; leave other tasks and `quality` out")
-        if args.cfa or args.blend != 1:
-            raise InputError("a raw photograph says its pattern, and nothing is blended; leave `cfa` and `blend` out")
+        check_raw_options(args.task, args.quality, args.cfa, args.blend)
         source = args.model or preset_of("demosaic")
         restorer, options = self._network(source, is_told=False)
         if not restorer.task.mosaic:

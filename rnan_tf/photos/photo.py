@@ -92,7 +92,7 @@ def read_photo(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Ph
         ImageError: the file cannot be read, or is not an image of a supported kind.
     """
     path = Path(path)
-    return photo_of(_read_bytes(path), str(path), max_pixels)
+    return photo_of(read_bytes(path), str(path), max_pixels)
 
 
 def photo_of(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Photo:
@@ -126,14 +126,19 @@ def photo_of(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Photo:
     return Photo(array, alpha, found.icc_profile, found.format, found.metadata, found.jpeg)
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """Return what a photograph's file holds.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
     try:
         return path.read_bytes()
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file; check the path") from None
     except OSError as error:
         if path.is_dir():
-            raise ImageError(f"{path}: is a folder; name an image file in it") from None
+            raise ImageError(f"{path}: is a folder; name a photograph in it") from None
         raise ImageError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
 
 

@@ -7,7 +7,6 @@ import re
 import time
 
 import numpy as np
-import pytest
 from PIL import Image, ImageCms
 
 from rnan_tf.cli import jobs, restore
@@ -243,30 +242,3 @@ class TestOptions:
         np.testing.assert_array_equal(restored["0"], RGB)
         assert np.abs(restored["1"] - RGB).mean() > 1
         np.testing.assert_allclose(restored["0.5"], (restored["1"] + RGB) / 2, atol=0.51)
-
-
-@pytest.mark.parametrize("extension", ["png", "jpg"])
-def test_standard_input_and_output(workplace, run_stream, extension):
-    save(f"a.{extension}")
-    photo = pathlib.Path(f"a.{extension}").read_bytes()
-    data, err = run_stream(photo, "restore - -o - --task denoise --fast --sigma 5")
-    pathlib.Path(f"b.{extension}").write_bytes(data)
-    assert read_photo(f"b.{extension}").format == {"png": "PNG", "jpg": "JPEG"}[extension]
-    assert err == ["[1/1] - -> -"]
-
-
-@pytest.fixture
-def run_stream(monkeypatch, capfdbinary):
-    """Run the command line with bytes on standard input: (bytes on standard output, lines on stderr)."""
-    import io
-    import sys
-
-    from rnan_tf import cli
-
-    def run(data, line):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-        assert cli.main(line.split()) == 0
-        out, err = capfdbinary.readouterr()
-        return out, err.decode().splitlines()
-
-    return run

@@ -8,7 +8,7 @@ import pytest
 import skimage.data
 
 import rnan_tf
-from rnan_tf.errors import InputError
+from rnan_tf.errors import InputError, JobError
 from rnan_tf.photos.photo import as_photo, write_photo
 from rnan_tf.restoring.choosing import preset_of
 from rnan_tf.restoring.restorer import Restorer
@@ -170,6 +170,17 @@ def test_without_a_task_it_does_what_the_command_does(rnan_tf, workplace, extens
     photo = library.restore(f"a.{extension}", "c.png", fast=True)
     assert (photo.pixels != library.read_photo(f"a.{extension}").pixels).any()
     np.testing.assert_array_equal(library.read_photo("c.png").pixels, library.read_photo("b.png").pixels)
+
+
+def test_a_missing_folder_is_made_before_the_computation(workplace, models, monkeypatch):
+    monkeypatch.setattr(Restorer, "__call__", lambda *_, **__: pytest.fail("nothing was to be computed"))
+    save("a.png")
+    (workplace / "file").touch()
+    with pytest.raises(JobError, match="file/sub: the folder cannot be made"):
+        rnan_tf.restore("a.png", "file/sub/b.png", model=models / "denoise.keras")
+    monkeypatch.undo()
+    rnan_tf.restore(workplace / "a.png", workplace / "new/sub/b.png", model=models / "denoise.keras")
+    assert (workplace / "new/sub/b.png").exists()
 
 
 def test_what_needs_nothing_comes_back_as_it_is(workplace):
