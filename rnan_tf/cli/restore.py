@@ -17,12 +17,12 @@ from rnan_tf.cli.options import (
     add_strengths,
     add_task,
     add_tiling,
-    check_backend,
     one_thread_an_operator,
     printable,
 )
 from rnan_tf.cli.parser import Parser
 from rnan_tf.cli.report import Report
+from rnan_tf.cli.wrong_use import check_options, check_raw_is_there
 from rnan_tf.errors import InputError, JobError, command, is_out_of_memory, with_dashes
 from rnan_tf.files import make_folder, remove_leftovers
 from rnan_tf.photos.decoding import image_size
@@ -41,7 +41,6 @@ from rnan_tf.photos.photo import (
 from rnan_tf.photos.pixels import CFA_PATTERNS
 from rnan_tf.photos.raw import RawPhoto, is_raw, is_raw_data, raw_of, read_raw
 from rnan_tf.photos.whole import is_whole
-from rnan_tf.restoring.tiling import asked_tiling
 
 _LEFTOVER_AGE = 3600  # seconds, after which no other process is writing a file
 _FORMATS = [extension.removeprefix(".") for extension in EXTENSIONS]
@@ -51,11 +50,11 @@ _FORMATS = [extension.removeprefix(".") for extension in EXTENSIONS]
 def main(argv: list[str] | None = None) -> int:
     """Restore one photograph after the other."""
     args = build_parser().parse_args(argv)
-    asked_tiling(args.tile, args.overlap)  # wrong use, before a model is loaded
-    check_backend(args.backend, args.model, args.fast)
+    check_options(args)
     if not args.fast:
         one_thread_an_operator(args.model)
     jobs = plan(args.photos, args.output, args.format and f".{args.format}")
+    check_raw_is_there(args, jobs)
     if args.report:
         check_report(args.report, jobs)
     if args.shard:

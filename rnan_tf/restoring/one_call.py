@@ -57,6 +57,8 @@ def restore(
     if source is None:
         return photo if isinstance(photo, np.ndarray) else given
     restorer = Restorer.from_preset(source, task, fast, precision)
+    if model is None and not restorer.card.conditional and restorer.card.strength:
+        options.pop(restorer.card.strength, None)  # as of gray JPEGs: their preset needs none
     _check_target(target, photo, given, restorer.card.scale)
     restored = restorer(photo if isinstance(photo, np.ndarray) else given, **options)
     if target is not None:

@@ -126,6 +126,28 @@ class TestTelling:
         out = rnan_tf(f"restore p -o out {MODEL} --skip-existing")[1]
         assert out[0] == "1 photograph to restore; 1 result exists already"
 
+    def test_a_quality_that_the_chosen_network_is_not_told(self, rnan_tf):
+        """Of gray JPEGs: the colour ones beside them have asked for it."""
+        save("p/a.jpg", quality=60)
+        save("p/b.jpg", RGB[..., 0], quality=60)
+        for task in ("", "--task jpeg"):
+            code, out, err = rnan_tf(f"restore p -o out --quality 30 --dry-run {task}")
+            assert (code, err) == (0, [])
+            assert out == [
+                "[1/2] p/a.jpg -> out/a.jpg",
+                "[2/2] p/b.jpg -> out/b.jpg",
+                "JPEG quality 60, by the file's tables",
+                "--quality is left out: jpeg is not told it",
+            ]
+        assert rnan_tf("restore p/b.jpg -o c.png --task jpeg --quality 30 --fast")[0] == 0
+        assert rnan_tf("restore p/b.jpg -o d.png --task jpeg --fast")[0] == 0
+        np.testing.assert_array_equal(read_photo("c.png").pixels, read_photo("d.png").pixels)
+
+    def test_a_quality_that_the_network_does_not_know(self, rnan_tf):
+        save("a.jpg", quality=100)
+        out = rnan_tf("restore a.jpg -o b.png --task jpeg --dry-run")[1]
+        assert out[1:] == ["JPEG quality 100, by the file's tables; jpeg-color is told 95"]
+
     def test_a_dry_run_loads_no_network(self, run_python, workplace, models):
         save("a.jpg", quality=30)
         noisy = np.random.default_rng(0).normal(128, 20, (64, 64, 3)).round().clip(0, 255).astype(np.uint8)

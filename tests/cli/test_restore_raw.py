@@ -51,6 +51,16 @@ def test_raw_files_in_a_folder(folder, capsys):
     assert [(row["task"], bool(row["error"])) for row in rows] == [("demosaic", False), ("", True)]
 
 
+def test_options_for_raw_files_leave_the_others_alone(folder, capsys):
+    write_dng(folder / "a.dng", sample(camera_light(CAT), "GRBG"))
+    Image.fromarray(CAT).save("b.png")
+    options = ["--dry-run", "--linear", "--white-balance", "2,1,1"]
+    assert main(["restore", "a.dng", "b.png", "-o", "out", *options]) == 0
+    out = capsys.readouterr().out.splitlines()
+    said = "--white-balance and --linear left out: for raw photographs alone"
+    assert [said in line for line in out] == [False, False, False, False, True]
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -65,7 +75,8 @@ def test_raw_files_in_a_folder(folder, capsys):
 )
 def test_options_that_do_not_fit(folder, arguments, message, capsys):
     write_dng(folder / "cat.dng", sample(camera_light(CAT), "GRBG"))
-    code = 2 if "--sigma" in arguments else 1  # what the network of that task refuses, no photograph can have
+    # What the network of that task refuses, and what is no such number, no photograph can have.
+    code = 2 if "--sigma" in arguments or "--white" in arguments else 1
     assert main(["restore", "cat.dng", "-o", "cat.tif", "--fast", *arguments.split()]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and message in line and not (folder / "cat.tif").exists()

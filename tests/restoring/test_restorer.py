@@ -197,6 +197,16 @@ def test_an_option_that_one_task_has_implies_it(option, task):
     np.testing.assert_array_equal(restored, rnan_tf.restore(image, fast=True, task=task, **option))
 
 
+def test_the_preset_for_gray_jpegs_needs_no_quality(workplace):
+    save("a.jpg", RGB[..., 0], quality=60)
+    with_quality, without = (
+        rnan_tf.restore("a.jpg", fast=True, **more) for more in ({"quality": 30}, {"task": "jpeg"})
+    )
+    np.testing.assert_array_equal(with_quality.pixels, without.pixels)
+    with pytest.raises(InputError, match="is not told the quality"):
+        rnan_tf.restore("a.jpg", model="jpeg", quality=30)
+
+
 def test_only_the_card(models, tmp_path):
     for name in MODELS:
         described = rnan_tf.Restorer.from_preset(models / f"{name}.keras", load_weights=False)
