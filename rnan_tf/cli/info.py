@@ -69,7 +69,8 @@ def describe(source: str) -> dict[str, str]:
 
 def _card_lines(card: ModelCard) -> dict[str, str]:
     lines = {"task": card.task}
-    if card.strength:
+    # The card of a network that learned from pairs, or from noise at unknown gains, holds all that the task has.
+    if card.strength and not (card.details.get("pairs") or card.details.get("noise")):
         lines[card.strength] = "-".join(dict.fromkeys(f"{value:g}" for value in card.strengths))
     size = f"{card.tile}x{card.tile}" if card.tile else "any size"
     told = f", and the {card.strength}" if card.conditional else ""

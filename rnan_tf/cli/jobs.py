@@ -55,7 +55,7 @@ def plan(photos: list[str], output: str, extension: str | None = None) -> list[J
     targets = [os.path.join(output, place) for place in _places(found, extension)] if to_folder else [output]
     if not to_folder and output != STREAM:
         _check_extension(output, extension)
-    keep_inputs(targets, sources)
+    keep_inputs(*([path for path in paths if path != STREAM] for paths in (targets, sources)))
     return [Job(*pair) for pair in zip(sources, targets, strict=True)]
 
 
@@ -127,6 +127,19 @@ def keep_inputs(outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str 
         status = os.stat(output)
         if (status.st_dev, status.st_ino) in read:
             raise InputError(f"{output} is an input and would be written over; name another place")
+
+
+def check_report(report: str, jobs: list[Job]) -> None:
+    """Check that a report is a file, and neither a photograph nor a result.
+
+    Raises:
+        InputError: it is not.
+    """
+    if report == STREAM:
+        raise InputError(f"`report` {STREAM} is no file's name; name one, such as report.csv")
+    keep_inputs([report], [job.source for job in jobs if job.source != STREAM])
+    if os.path.realpath(report) in {os.path.realpath(job.target) for job in jobs if job.target != STREAM}:
+        raise InputError(f"`report` {report} is where a result goes; name another file")
 
 
 def in_shard(jobs: list[Job], output: str, number: int, count: int) -> list[Job]:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from rnan_tf.cli.options import asked_strength
+from rnan_tf.cli.options import asked_strength, raw_options
 from rnan_tf.errors import InputError, with_dashes
 from rnan_tf.photos.photo import Photo
 from rnan_tf.photos.raw import RawPhoto
-from rnan_tf.restoring.choosing import choose, implied_task, preset_of
+from rnan_tf.restoring.choosing import check_raw_options, choose, implied_task, preset_of
 from rnan_tf.restoring.raw_photos import find_raw_noise, restore_raw
 from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.tasks.strength import SIGMA, Found
@@ -78,13 +78,15 @@ class Networks:
         else:
             choice = choose(photo)
             if choice.preset is None:
-                return Plan((f"nothing to do: {choice.reason}; give --task if it needs something",))
+                nothing = f"nothing to do: {choice.reason}; give --task if it needs something"
+                return Plan(tuple(filter(None, (nothing, self._for_raw()))))
             source, reason = choice.preset, f"{choice.preset}, since {choice.reason}"
         restorer, options = self._network(source)
         found, text = self._strength(restorer, options, photo)
         if found is not None and restorer.card.conditional:
             options = {**options, restorer.card.strength: found.strength}
-        lines = ": ".join(filter(None, (reason, text))), with_dashes(found.doubt) if found else ""
+        doubt = with_dashes(found.doubt) if found else ""
+        lines = ": ".join(filter(None, (reason, text))), doubt, self._unused(restorer), self._for_raw()
         return Plan(
             tuple(filter(None, lines)),
             restorer.task.name,
@@ -93,12 +95,22 @@ class Networks:
             partial(restorer, photo, **options),
         )
 
+    def _unused(self, restorer):
+        """Return a line if a strength was asked for that a preset, which the photograph chose, is not told; else ""."""
+        name = restorer.card.strength
+        asked = getattr(self._args, name) if name else None
+        if asked is None or self._args.model or restorer.card.conditional:
+            return ""
+        return f"--{name} is left out: {restorer.runtime.name} is not told it"
+
+    def _for_raw(self):
+        """Return a line if something was asked for that raw photographs alone have; else ""."""
+        asked = raw_options(self._args)
+        return f"{' and '.join(f'--{name}' for name in asked)} left out: for raw photographs alone" if asked else ""
+
     def _plan_raw(self, photo):
         args = self._args
-        if args.task not in (None, "demosaic") or args.quality is not None:
-            raise InputError("a raw photograph is demosaiced and denoised; leave other tasks and `quality` out")
-        if args.cfa or args.blend != 1:
-            raise InputError("a raw photograph says its pattern, and nothing is blended; leave `cfa` and `blend` out")
+        check_raw_options(args.task, args.quality, args.cfa, args.blend)
         source = args.model or preset_of("demosaic")
         restorer, options = self._network(source, is_told=False)
         if not restorer.task.mosaic:
@@ -134,7 +146,11 @@ class Networks:
         if restorer.estimates:
             found = restorer.find_strength(photo)
             how = strength.found_text if found.of_photo else f"assumed; give --{name}"
-            return found, f"{strength.say(found.strength)}, {how}"
+            said = f"{strength.say(found.strength)}, {how}"
+            if name == "quality" and photo.jpeg and photo.jpeg.quality != found.strength:  # none that it knows
+                own = strength.say(photo.jpeg.quality)
+                said = f"{own}, {how}; {restorer.runtime.name} is told {found.strength:g}"
+            return found, said
         if photo.jpeg and name == "quality":
             return Found(photo.jpeg.quality), f"{strength.say(photo.jpeg.quality)}, {strength.found_text}"
         return None, ""
@@ -162,6 +178,8 @@ class Networks:
     def _asked_strengths(self, restorer):
         """Return the strength that was asked for by its name; nothing if it is to be found, or the default."""
         name = restorer.card.strength
+        if self._unused(restorer):
+            return {}
         if name and getattr(self._args, name) == "auto":
             if not restorer.estimates:
                 raise InputError(f"{restorer.runtime.name}: estimates no {name}; give a number or leave `{name}` out")

@@ -80,6 +80,12 @@ def asked_strength(args, task: Task) -> float | None:
     return next((STRENGTHS[name].parse(text, ranges=False)[0] for name, text in given.items()), None)
 
 
+def raw_options(args) -> list[str]:
+    """Return the names of the options given that raw photographs alone have, as they are typed."""
+    given = {"white-balance": args.white_balance is not None, "linear": args.linear}
+    return [name for name, is_given in given.items() if is_given]
+
+
 def add_old_level(parser: argparse.ArgumentParser) -> None:
     """Add version 0.1's `--level`, which says what replaces it."""
     parser.add_argument("--level", action=_Renamed, nargs="*", default=argparse.SUPPRESS, help=argparse.SUPPRESS)

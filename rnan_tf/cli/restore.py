@@ -5,23 +5,24 @@ import os
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from rnan_tf.cli.jobs import STREAM, in_shard, keep_inputs, plan, read_stream
+from rnan_tf.cli.jobs import STREAM, check_report, in_shard, plan, read_stream
 from rnan_tf.cli.networks import Networks
 from rnan_tf.cli.options import (
     add_computation,
     add_strengths,
     add_task,
     add_tiling,
-    check_backend,
     one_thread_an_operator,
     printable,
 )
 from rnan_tf.cli.parser import Parser
 from rnan_tf.cli.report import Report
+from rnan_tf.cli.wrong_use import check_options, check_raw_is_there
 from rnan_tf.errors import InputError, JobError, command, is_out_of_memory, with_dashes
 from rnan_tf.files import make_folder, remove_leftovers
 from rnan_tf.photos.decoding import image_size
@@ -30,15 +31,16 @@ from rnan_tf.photos.photo import (
     EXTENSIONS,
     MAX_PIXELS,
     check_writable,
+    left_out,
     photo_bytes,
     photo_of,
+    read_bytes,
     read_photo,
     write_photo,
 )
 from rnan_tf.photos.pixels import CFA_PATTERNS
-from rnan_tf.photos.raw import RawPhoto, is_raw, read_raw
+from rnan_tf.photos.raw import RawPhoto, is_raw, is_raw_data, raw_of, read_raw
 from rnan_tf.photos.whole import is_whole
-from rnan_tf.restoring.tiling import asked_tiling
 
 _LEFTOVER_AGE = 3600  # seconds, after which no other process is writing a file
 _FORMATS = [extension.removeprefix(".") for extension in EXTENSIONS]
@@ -48,25 +50,27 @@ _FORMATS = [extension.removeprefix(".") for extension in EXTENSIONS]
 def main(argv: list[str] | None = None) -> int:
     """Restore one photograph after the other."""
     args = build_parser().parse_args(argv)
-    asked_tiling(args.tile, args.overlap)  # wrong use, before a model is loaded
-    check_backend(args.backend, args.model, args.fast)
+    check_options(args)
     if not args.fast:
         one_thread_an_operator(args.model)
     jobs = plan(args.photos, args.output, args.format and f".{args.format}")
+    check_raw_is_there(args, jobs)
     if args.report:
-        keep_inputs([args.report], [job.source for job in jobs])
+        check_report(args.report, jobs)
     if args.shard:
         jobs = in_shard(jobs, args.output, *args.shard)
     count = len(jobs)
     if args.skip_existing:
-        jobs = [job for job in jobs if not is_whole(job.target)]
+        jobs = [job for job in jobs if job.target == STREAM or not is_whole(job.target)]
     networks = Networks(args)
     if jobs and args.output != STREAM and not args.dry_run:
         make_folder(os.path.commonpath([os.path.dirname(os.path.abspath(job.target)) for job in jobs]))
     with Report(args.report, append=args.skip_existing) as report:
         run = _Run(args, networks, jobs, report)
         if count > len(jobs) or not jobs:
-            run.say(f"{len(jobs)} photographs to restore; {count - len(jobs)} results exist already")
+            photographs = "photograph" if len(jobs) == 1 else "photographs"
+            exist = "result exists" if count - len(jobs) == 1 else "results exist"
+            run.say(f"{len(jobs)} {photographs} to restore; {count - len(jobs)} {exist} already")
         return run.run()
 
 
@@ -140,6 +144,7 @@ class _Run:
         self.args, self.networks, self.jobs, self.report = args, networks, jobs, report
         self.screen = sys.stderr if args.output == STREAM else sys.stdout
         self.folders = set()  # that were written to
+        self.stream = b""  # what standard input held
 
     def say(self, text):
         tqdm.write(printable(text), file=self.screen)
@@ -180,28 +185,38 @@ class _Run:
         for line in chosen.lines:
             self.say(line)
         row |= {"task": chosen.task, "strength": _in_report(chosen.strength)}
-        if chosen.restore is None:
+        if chosen.restore is None and job.target != STREAM:
             return
         file_format, name = self._place(job, given)
         check_writable(name, given, chosen.scale)
         if args.dry_run:
             return
-        photo = chosen.restore(progress=progress)
+        if chosen.restore is not None:
+            photo = chosen.restore(progress=progress)
+        elif file_format == photo.format and not args.strip_metadata and args.jpeg_quality is None:
+            self._pipe(self.stream if job.source == STREAM else read_bytes(Path(job.source)))
+            return
         if args.strip_metadata:
             photo = replace(photo, metadata=NO_METADATA)
-        for lost in photo.metadata.fitting(file_format)[1]:
+        for lost in left_out(photo, file_format):
             self.say(lost)
         if job.target == STREAM:
-            sys.stdout.buffer.write(photo_bytes(photo, file_format, name, args.jpeg_quality))
-            sys.stdout.buffer.flush()
+            self._pipe(photo_bytes(photo, file_format, name, args.jpeg_quality))
         else:
             self._make_folder(os.path.dirname(job.target) or ".")
             write_photo(job.target, photo, args.jpeg_quality)
 
+    def _pipe(self, data):
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
     def _read(self, source):
         args = self.args
         if source == STREAM:
-            return photo_of(read_stream(), "standard input", args.max_pixels)
+            self.stream, name = read_stream(), "standard input"
+            if is_raw_data(self.stream):
+                return raw_of(self.stream, name, args.white_balance, args.max_pixels)
+            return photo_of(self.stream, name, args.max_pixels)
         if is_raw(source):
             return read_raw(source, args.white_balance, args.max_pixels)
         return read_photo(source, args.max_pixels)

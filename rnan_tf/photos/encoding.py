@@ -44,9 +44,7 @@ def encode(
     Returns:
         The file's bytes.
     """
-    is_rgb = array.shape[-1] > 2 or file_format in _NO_GRAY
-    if icc_profile and icc_profile[16:20] != (b"RGB " if is_rgb else b"GRAY"):  # the header's colour space field
-        icc_profile = None
+    icc_profile = fitting_profile(icc_profile, array.shape[-1], file_format)
     metadata = metadata.fitting(file_format)[0]
     exif = metadata.block(array.shape[1], array.shape[0], resolution=file_format in _NO_RESOLUTION)
     if file_format == "TIFF":
@@ -69,6 +67,13 @@ def encode(
     buffer = io.BytesIO()
     image.save(buffer, file_format, **options)
     return buffer.getvalue()
+
+
+def fitting_profile(icc_profile: bytes | None, channels: int, file_format: str) -> bytes | None:
+    """Return an ICC profile if it can apply: not to a BMP file, nor a gray one to RGB pixels, or the reverse."""
+    is_rgb = channels > 2 or file_format in _NO_GRAY
+    space = b"RGB " if is_rgb else b"GRAY"  # the header's field
+    return icc_profile if icc_profile and file_format != "BMP" and icc_profile[16:20] == space else None
 
 
 def _jpeg_options(jpeg: JpegCoding | None, quality: int | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 
 from rnan_tf.errors import ImageError
-from rnan_tf.photos.photo import EXTENSIONS, READABLE
+from rnan_tf.photos.photo import READABLE
 
 RAW_EXTENSIONS = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".pef", ".raf", ".srw", ".nrw")
 
@@ -68,7 +68,7 @@ def _expand(
     except OSError as error:
         raise ImageError(f"{path}: cannot be listed ({error.strerror}); check its permissions") from error
     if not found:
-        raise ImageError(f"{path}: no image found; name files or a folder with {' '.join(EXTENSIONS)} files")
+        raise ImageError(f"{path}: no image found; name files or a folder with {' '.join(extensions)} files")
     return found
 
 

@@ -48,7 +48,7 @@ class Metadata:
             data = getattr(self, name.lower())
             if data and len(data) > limit:
                 kept = replace(kept, exif=None) if name == "EXIF" else replace(kept, xmp=None)
-                lost += (f"{_size(f'{name} data', data)} left out, which {file_format} cannot hold",)
+                lost += (left_out_line(f"{name} data", data, f"which {file_format} cannot hold"),)
         return kept, lost
 
     def block(self, width: int, height: int, resolution: bool = False) -> bytes | None:
@@ -131,7 +131,7 @@ def _cleaned(exif: bytes | None, xmp: bytes | str | None, dpi: Any, icc_profile:
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
     named = {"EXIF data": exif, "XMP data": xmp, "ICC profile": icc_profile}
     limit = f"over the limit of {MAX_BYTES / 1e6:.0f} MB"
-    lost = tuple(f"{_size(n, data)} left out, {limit}" for n, data in named.items() if data and len(data) > MAX_BYTES)
+    lost = tuple(left_out_line(n, data, limit) for n, data in named.items() if data and len(data) > MAX_BYTES)
     exif = None if not exif or len(exif) > MAX_BYTES else _upright(exif.removeprefix(_EXIF_HEADER))
     xmp = None if not xmp or len(xmp) > MAX_BYTES else _upright_xmp(xmp)
     return Metadata(exif, xmp, _dots(dpi) or (_exif_dpi(exif) if exif else None), lost)
@@ -158,8 +158,10 @@ def tiff_tags(exif: bytes) -> tuple[list[tuple[int, int, int, bytes]], dict[int,
     return own, {pointer: dict(directory) for pointer in _DIRECTORIES if (directory := tags.get_ifd(pointer))}
 
 
-def _size(name: str, data: bytes) -> str:
-    return f"{len(data) / 1000:,.0f} kB of {name}"
+def left_out_line(name: str, data: bytes, why: str) -> str:
+    """Return the line about something that is not written."""
+    size = f"{len(data)} bytes" if len(data) < 1000 else f"{len(data) / 1000:,.0f} kB"
+    return f"{size} of {name} left out, {why}"
 
 
 def _upright(exif: bytes) -> bytes | None:

@@ -12,9 +12,9 @@ from PIL import features
 from rnan_tf.errors import ImageError, InputError, JobError
 from rnan_tf.files import write_atomically
 from rnan_tf.photos.decoding import decode
-from rnan_tf.photos.encoding import encode
+from rnan_tf.photos.encoding import encode, fitting_profile
 from rnan_tf.photos.jpeg_coding import JpegCoding
-from rnan_tf.photos.metadata import NO_METADATA, Metadata
+from rnan_tf.photos.metadata import NO_METADATA, Metadata, left_out_line
 from rnan_tf.photos.noise import Noise, measure_noise
 from rnan_tf.photos.pixels import peak
 
@@ -92,7 +92,7 @@ def read_photo(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Ph
         ImageError: the file cannot be read, or is not an image of a supported kind.
     """
     path = Path(path)
-    return photo_of(_read_bytes(path), str(path), max_pixels)
+    return photo_of(read_bytes(path), str(path), max_pixels)
 
 
 def photo_of(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Photo:
@@ -126,14 +126,19 @@ def photo_of(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Photo:
     return Photo(array, alpha, found.icc_profile, found.format, found.metadata, found.jpeg)
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """Return what a photograph's file holds.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
     try:
         return path.read_bytes()
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file; check the path") from None
     except OSError as error:
         if path.is_dir():
-            raise ImageError(f"{path}: is a folder; name an image file in it") from None
+            raise ImageError(f"{path}: is a folder; name a photograph in it") from None
         raise ImageError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
 
 
@@ -210,6 +215,21 @@ def write_photo(path: str | os.PathLike[str], photo: Photo | np.ndarray, jpeg_qu
         write_atomically(path, data)
     except JobError as error:
         raise ImageError(str(error)) from error
+
+
+def left_out(photo: Photo, file_format: str) -> tuple[str, ...]:
+    """Return a line for each thing that a file of a format cannot hold beside the pixels.
+
+    Args:
+        photo: what is written.
+        file_format: one of `EXTENSIONS`.
+    """
+    lines, profile, channels = photo.metadata.fitting(file_format)[1], photo.icc_profile, photo.pixels.shape[2]
+    if profile and not fitting_profile(profile, channels, file_format):
+        fits = fitting_profile(profile, channels, "PNG")
+        why = f"which {file_format} cannot hold" if fits else "which is not for the result's channels"
+        lines += (left_out_line("ICC profile", profile, why),)
+    return lines
 
 
 def photo_bytes(photo: Photo, file_format: str, name: str, jpeg_quality: int | None = None) -> bytes:

@@ -5,10 +5,11 @@ balanced, clipped where the first channel saturates, behind sRGB's curve. What i
 curve is undone; only then the camera's matrix can mix its channels.
 """
 
+import io
 import os
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,13 +22,16 @@ from rnan_tf.errors import ImageError, InputError, first_line
 from rnan_tf.extras import check_extra
 from rnan_tf.photos.finding import RAW_EXTENSIONS
 from rnan_tf.photos.metadata import NO_METADATA, Metadata, read_raw_metadata
-from rnan_tf.photos.photo import MAX_PIXELS, Photo
+from rnan_tf.photos.photo import MAX_PIXELS, Photo, read_bytes
 from rnan_tf.photos.pixels import CFA_PATTERNS, from_float, to_float
 
 # XYZ of linear sRGB with white D65, as IEC 61966-2-1 has it.
 _SRGB_TO_XYZ = np.array(
     [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
 )
+# Of Olympus, Panasonic and Fujifilm. CR3 has a box of its own, the others are TIFF files.
+_RAW_SIGNATURES = (b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILMCCD-RAW")
+_PHOTOMETRIC, _RAW_PIXELS = 262, (32803, 34892)  # a TIFF's tag, and its values for a mosaic and for linear light
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +104,21 @@ def is_raw(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix.lower() in RAW_EXTENSIONS
 
 
+def is_raw_data(data: bytes) -> bool:
+    """Return whether a file without a name is a camera's raw file: of a kind of its own, or a TIFF with a mosaic."""
+    if data.startswith(_RAW_SIGNATURES) or data[4:12] == b"ftypcrx ":
+        return True
+    if data[:4] not in (b"II*\0", b"MM\0*"):
+        return False
+    import tifffile
+
+    with suppress(Exception), tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        first = tiff.pages.first
+        pages = [first, *(page.aspage() for page in first.pages or ())]
+        return data[8:10] == b"CR" or any(page.tags.valueof(_PHOTOMETRIC) in _RAW_PIXELS for page in pages)
+    return False
+
+
 def read_raw(
     path: str | os.PathLike[str], white_balance: Sequence[float] | None = None, max_pixels: int = MAX_PIXELS
 ) -> RawPhoto:
@@ -114,40 +133,51 @@ def read_raw(
         ImageError: it cannot be read, is damaged, or holds no Bayer mosaic.
         InputError: rawpy is missing, or the gains are none.
     """
-    check_extra("raw", str(path))
+    check_extra("raw", str(path))  # before a large file is read
+    return raw_of(read_bytes(Path(path)), str(path), white_balance, max_pixels)
+
+
+def raw_of(
+    data: bytes, name: str, white_balance: Sequence[float] | None = None, max_pixels: int = MAX_PIXELS
+) -> RawPhoto:
+    """Decode what `read_raw` reads.
+
+    Args:
+        data: the file's bytes.
+        name: what messages call it.
+        white_balance: see `read_raw`.
+        max_pixels: see `read_raw`.
+
+    Raises:
+        ImageError, InputError: see `read_raw`.
+    """
+    check_extra("raw", name)
     asked = None if white_balance is None else check_gains(white_balance)
-    with _opened(Path(path)) as raw:
+    with _opened(data, name) as raw:
         height, width = raw.sizes.height, raw.sizes.width
         if height * width > max_pixels:
             raise ImageError(f"has {width} x {height} pixels, over the limit of {max_pixels}; raise `max_pixels`")
         cfa = _pattern(raw)
         gains = asked if asked is not None else _camera_gains(raw)
         samples, flip = _samples(raw), raw.sizes.flip
-        metadata = read_raw_metadata(Path(path).read_bytes())
-        return RawPhoto(samples, cfa, gains / gains.min(), _camera_matrix(raw), flip, metadata)
+        return RawPhoto(samples, cfa, gains / gains.min(), _camera_matrix(raw), flip, read_raw_metadata(data))
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(data: bytes, name: str) -> Iterator[Any]:
     """Yield LibRaw's view of a file; whatever is wrong with it becomes one line that names the file."""
     import rawpy
 
-    if path.is_dir():
-        raise ImageError(f"{path}: is a folder; name a raw file in it")
     try:
-        with open(path, "rb") as file, rawpy.imread(file) as raw:
+        with rawpy.imread(io.BytesIO(data)) as raw:
             yield raw
-    except FileNotFoundError:
-        raise ImageError(f"{path}: no such file; check the path") from None
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror or first_line(error)}); check it") from error
     except ImageError as error:
-        raise ImageError(f"{path}: {error}") from None
+        raise ImageError(f"{name}: {error}") from None
     except Exception as error:  # rawpy raises more than LibRaw's errors, such as NotImplementedError on damaged data
         reason = error.args[0] if error.args else error
         text = reason.decode(errors="replace") if isinstance(reason, bytes) else first_line(error)
         raise ImageError(
-            f"{path}: LibRaw cannot read it ({text}); it is damaged, cut short or of an unknown camera: copy it again, "
+            f"{name}: LibRaw cannot read it ({text}); it is damaged, cut short or of an unknown camera: copy it again, "
             "or convert it to DNG"
         ) from error
 

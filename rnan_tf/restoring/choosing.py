@@ -69,3 +69,24 @@ def preset_of(task: str, photo: Photo | None = None) -> str:
     if name not in presets:
         raise InputError(f"no network for {task} comes with rnan-tf ({', '.join(presets)} do); give `model`")
     return name
+
+
+def check_raw_options(
+    task: str | None = None, quality: Any = None, cfa: str | None = None, blend: float = 1, **others: Any
+) -> None:
+    """Check what is asked of a raw photograph.
+
+    Args:
+        task: that was asked for by its name.
+        quality: see `Restorer.__call__`.
+        cfa: the same.
+        blend: the same.
+        **others: fit.
+
+    Raises:
+        InputError: it has no such thing.
+    """
+    if task not in (None, "demosaic") or quality is not None:
+        raise InputError("a raw photograph is demosaiced and denoised; leave other tasks and `quality` out")
+    if cfa or blend != 1:
+        raise InputError("a raw photograph says its pattern, and nothing is blended; leave `cfa` and `blend` out")

@@ -1,14 +1,18 @@
 """Restore one photograph in one call, as the command line does."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rnan_tf.errors import InputError
+from rnan_tf.files import make_folder
 from rnan_tf.photos.photo import Photo, as_photo, check_writable, write_photo
-from rnan_tf.restoring.choosing import choose, implied_task, preset_of
+from rnan_tf.photos.raw import is_raw, read_raw
+from rnan_tf.restoring.choosing import check_raw_options, choose, implied_task, preset_of
+from rnan_tf.restoring.raw_photos import find_raw_noise, restore_raw
 from rnan_tf.restoring.restorer import Restorer, Source
 
 
@@ -25,8 +29,8 @@ def restore(
     """Restore one photograph; for several make a `Restorer`, which loads its network once.
 
     Args:
-        photo: see `Restorer.__call__`.
-        target: the file to write; its extension tells the format.
+        photo: see `Restorer.__call__`; also a camera raw file, which is demosaiced, and denoised if it shows noise.
+        target: the file to write; its extension tells the format. Its folder is made if need be.
         task: whose preset is taken: one of `list_presets()`. For "jpeg" that of "jpeg-color" is taken for a colour
             photograph, if there is one. Without `task` and `model` it is what the photograph needs, by an option that
             only one task has or by its look.
@@ -41,19 +45,64 @@ def restore(
 
     Raises:
         InputError: there is no such network, the photograph cannot be read, or an option does not fit.
+        JobError: the folder of `target` cannot be made or written into.
     """
+    if isinstance(photo, (str, os.PathLike)) and is_raw(photo):
+        return _restore_raw(Path(photo), target, task, model, fast, precision, options)
     given = as_photo(photo)
+    source = model
     if model is None:
         task = task or implied_task(options)
-        model = task = preset_of(task, given) if task else choose(given).preset
-    if model is None:
+        source = task = preset_of(task, given) if task else choose(given).preset
+    if source is None:
         return photo if isinstance(photo, np.ndarray) else given
-    restorer = Restorer.from_preset(model, task, fast, precision)
-    if target is not None:  # before the long computation
-        check_writable(target, given, restorer.card.scale)
-        if isinstance(photo, (str, os.PathLike)) and Path(target).resolve() == Path(photo).resolve():
-            raise InputError(f"{target} is the photograph itself and would be written over; name another file")
+    restorer = Restorer.from_preset(source, task, fast, precision)
+    if model is None and not restorer.card.conditional and restorer.card.strength:
+        options.pop(restorer.card.strength, None)  # as of gray JPEGs: their preset needs none
+    _check_target(target, photo, given, restorer.card.scale)
     restored = restorer(photo if isinstance(photo, np.ndarray) else given, **options)
     if target is not None:
         write_photo(target, restored)
     return restored
+
+
+def _restore_raw(
+    path: Path,
+    target: str | os.PathLike[str] | None,
+    task: str | None,
+    model: str | None,
+    fast: bool,
+    precision: str,
+    options: dict[str, Any],
+) -> Photo:
+    check_raw_options(task, **options)
+    source, raw = model or preset_of("demosaic"), read_raw(path)
+    opened = partial(Restorer.from_preset, fast=fast, precision=precision)
+    demosaicer = opened(source, task if model else None)
+    if not demosaicer.task.mosaic:
+        raise InputError(f"{source}: restores no mosaics, and so no raw photographs; leave `model` out")
+    _check_target(target, path, raw.mosaic)
+    kept = {name: value for name, value in options.items() if name not in ("sigma", "quality", "cfa", "blend")}
+    sigma = options.get("sigma")
+    if task:
+        demosaicer.asked_strength(sigma=sigma)  # which it has none of
+    elif sigma is None:
+        sigma = (found := find_raw_noise(raw)) and found.strength
+    if sigma is not None and np.any(sigma):
+        denoiser = opened(preset_of("denoise"))
+        denoiser.asked_strength(sigma=sigma)
+        kept |= {"denoiser": denoiser, "sigma": sigma}
+    restored = restore_raw(raw, demosaicer, **kept)
+    if target is not None:
+        write_photo(target, restored)
+    return restored
+
+
+def _check_target(target: str | os.PathLike[str] | None, photo: Source, given: Photo, scale: int = 1) -> None:
+    """Check, before the long computation, that the result can be written."""
+    if target is None:
+        return
+    check_writable(target, given, scale)
+    if isinstance(photo, (str, os.PathLike)) and Path(target).resolve() == Path(photo).resolve():
+        raise InputError(f"{target} is the photograph itself and would be written over; name another file")
+    make_folder(Path(target).parent)

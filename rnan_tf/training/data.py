@@ -53,6 +53,11 @@ class Split:
     cached: bool | None = None
     by_content: bool = True
 
+    @property
+    def source(self) -> str:
+        """The option that named them."""
+        return "`pairs`" if any(each.degraded for each in self.training) else "`data`"
+
     def write(self, folder: Path) -> None:
         """Write `data.json`.
 
@@ -76,7 +81,7 @@ class Split:
         differing = self._differences(kept, apart)
         if differing:
             raise InputError(
-                f"`data` has other photographs than the run began with: {'; '.join(differing)}; "
+                f"{kept.source} has other photographs than the run began with: {'; '.join(differing)}; "
                 "bring them back, or go on with these by `data_changed` ok"
             )
         files: dict[str, list[Photograph]] = {}
@@ -124,7 +129,8 @@ class Split:
         training = tuple(each for each, out in roles if not out)
         validation = tuple(each for each, out in roles if out)
         if not training or not validation:
-            raise InputError(f"`data` has nothing left of what the run {'trained' if not training else 'validated'} on")
+            used = "trained" if not training else "validated"
+            raise InputError(f"{kept.source} has nothing left of what the run {used} on")
         return Split(training, validation)
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from rnan_tf.errors import InputError, JobError
+from rnan_tf.errors import ImageError, InputError, JobError
 from rnan_tf.network.loading import load_model
-from rnan_tf.tasks.clean_images import read_images
-from rnan_tf.tasks.pairs import read_pairs
+from rnan_tf.tasks.clean_images import read_clean, read_images
+from rnan_tf.tasks.pairs import read_pair, read_pairs
 from rnan_tf.tasks.task import get_task
 from rnan_tf.training.checkpoints import Progress, checkpoint_constants, restore_checkpoint
 from rnan_tf.training.config import TrainConfig
@@ -55,7 +55,8 @@ def enter(
     older = started and kept is None  # than `data.json`
     if started:
         config.check_same(folder.path, same_photographs=kept is not None)
-    split = found = _find(config, by_content=not older and (kept is None or kept.by_content or data_changed))
+    by_content = not older and (kept is None or kept.by_content or data_changed)
+    split = found = _find(config, by_content, started, kept)
     if kept is not None:
         apart = bool(config.val_data)
         split = found.going_on_from(kept, apart) if data_changed else found.as_in(kept, apart)
@@ -87,7 +88,8 @@ def follow(
 
     Args, Returns, Raises: those of `enter`.
     """
-    found = _find(config, by_content=False)
+    started = folder.is_started()
+    found = _find(config, False, started, read_split(folder.path) if started else None)
     _check_workers(found, strategy)
     kept = read_split(folder.path)
     if kept is None:
@@ -102,20 +104,39 @@ def _validation_images(split, spec):
     return read_images([each.file for each in split.validation], spec.task)
 
 
-def _find(config, by_content):
+def _find(config, by_content, started, kept):
+    """Return the photographs, some of them held out: those that the run began with, or for a new one such as can be."""
+    can_be_used = None if started else _can_be_used(config)
     if config.pairs:
-        training, validation = split_pairs(*config.pairs)
+        was_held_out = {each.content for each in kept.validation} if kept else ()
+        training, validation = split_pairs(*config.pairs, can_be_used, was_held_out)
         return Split(tuple(training), tuple(validation))
     if config.data and get_task(config.task).channels == 3:
         print(subsampled_notice(config.data, config.skip_subsampled), flush=True)
-    training, validation = split_photographs(config.data, config.val_data, config.skip_subsampled, by_content)
+    training, validation = split_photographs(
+        config.data, config.val_data, config.skip_subsampled, by_content, can_be_used
+    )
     return Split(tuple(training), tuple(validation), by_content=by_content)
+
+
+def _can_be_used(config):
+    """Return what tells whether a photograph or a pair can be validated on. Training names those that cannot be."""
+    read, task = read_pair if config.pairs else read_clean, _spec(config).task
+
+    def can_be_used(photograph):
+        try:
+            read(photograph.source, task)
+        except ImageError:
+            return False
+        return True
+
+    return can_be_used
 
 
 def _check_workers(found, strategy):
     contents = sorted({each.content for each in (*found.training, *found.validation)})
     if len(set(everyones(strategy, zlib.crc32("\n".join(contents).encode())))) > 1:
-        raise JobError("`data` holds other photographs for one worker than for another; give all the same")
+        raise JobError(f"{found.source} holds other photographs for one worker than for another; give all the same")
 
 
 def _spec(config):

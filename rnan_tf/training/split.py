@@ -1,7 +1,7 @@
 """Which photographs are trained on and which are held out for validation; equal contents are one photograph."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from tqdm import tqdm
 from rnan_tf.errors import InputError
 from rnan_tf.photos.finding import list_images
 from rnan_tf.photos.samples import sample_photographs
-from rnan_tf.tasks.pairs import Pair, list_pairs
+from rnan_tf.tasks.clean_images import nothing_usable
+from rnan_tf.tasks.pairs import Pair, list_pairs, no_usable_pair
 
 DEMO_TRAINING = ("astronaut.png", "coffee.png", "motorcycle_left.png")
 DEMO_VALIDATION = ("chelsea.png", "rocket.jpg")
@@ -107,7 +108,11 @@ def training_files(
 
 
 def split_photographs(
-    data: Sequence[str], val_data: Sequence[str], skip_subsampled: bool = False, by_content: bool = True
+    data: Sequence[str],
+    val_data: Sequence[str],
+    skip_subsampled: bool = False,
+    by_content: bool = True,
+    can_be_used: Callable[[Photograph], bool] | None = None,
 ) -> tuple[list[Photograph], list[Photograph]]:
     """Decide what to train on and what to validate on.
 
@@ -116,12 +121,13 @@ def split_photographs(
         val_data: the same; empty to hold out every twentieth of `data`, at least one and at most eight.
         skip_subsampled: leave out those of `data` that are JPEGs with subsampled chroma.
         by_content: files of equal content are one photograph; else, as in version 0.1, each file is one.
+        can_be_used: tells what may be held out; None for everything.
 
     Returns:
         (photographs to train on, photographs to validate on), disjoint.
 
     Raises:
-        InputError: nothing is found, or too little to hold anything out.
+        InputError: nothing is found, nothing can be used, or there is too little to hold anything out.
     """
     if not data:
         training, validation = demo_photographs()
@@ -133,7 +139,9 @@ def split_photographs(
     if by_content:
         photographs, validation = distinct(photographs), distinct(validation)
     if not val_data:
-        validation = _some_of(photographs)
+        validation = _some_of(photographs, can_be_used)
+        if len(photographs) > 1 and not validation:
+            raise InputError(nothing_usable(files, 1))
     if not validation:
         raise InputError(f"{files[0]}: one photograph cannot be trained and validated on; add more, or `val_data`")
     held_out = {photograph.file.resolve() for photograph in validation}
@@ -145,25 +153,35 @@ def split_photographs(
     return training, validation
 
 
-def split_pairs(degraded: str, clean: str) -> tuple[list[Photograph], list[Photograph]]:
+def split_pairs(
+    degraded: str,
+    clean: str,
+    can_be_used: Callable[[Photograph], bool] | None = None,
+    was_held_out: Container[str] = (),
+) -> tuple[list[Photograph], list[Photograph]]:
     """Decide which of the user's own pairs to train on and which to validate on.
 
     Args:
         degraded: a folder.
         clean: the folder of the same photographs, clean.
+        can_be_used: see `split_photographs`.
+        was_held_out: the contents of those that a run began with, which are held out again.
 
     Returns:
         (pairs to train on, every twentieth to validate on, at least one and at most eight), with no clean photograph in
         both.
 
     Raises:
-        InputError: they are no pairs, or too few to hold any out.
+        InputError: they are no pairs, none can be used, or they are too few to hold any out.
     """
     pairs = list_pairs(degraded, clean)
     theirs, ours = look_at([pair.degraded for pair in pairs]), look_at([pair.clean for pair in pairs])
     clean_contents = {each.file: each.content for each in ours}
     photographs = distinct(map(_joined, theirs, ours))
-    validation = _some_of(photographs)
+    validation = [each for each in photographs if each.content in was_held_out]
+    validation = validation or _some_of(photographs, can_be_used)
+    if len(photographs) > 1 and not validation:
+        raise InputError(no_usable_pair(pairs, 1))
     held_out = {clean_contents[each.file] for each in validation}
     training = [each for each in photographs if clean_contents[each.file] not in held_out]
     if not validation or not training:
@@ -177,10 +195,15 @@ def _joined(degraded, clean):
     return Photograph(clean.file, degraded.size + clean.size, sha256, degraded.file)
 
 
-def _some_of(photographs):
-    """Return those to hold out; none if there is only one."""
+def _some_of(photographs, can_be_used):
+    """Return those to hold out, for each that cannot be used the next that can; none if there is only one."""
     count = min(max(len(photographs) // 20, 1), 8)
-    return photographs[:: len(photographs) // count][:count] if len(photographs) > 1 else []
+    step = len(photographs) // count
+    if len(photographs) < 2:
+        return []
+    parts = [photographs[part * step : (part + 1) * step if part + 1 < count else None] for part in range(count)]
+    found = (next((each for each in part if can_be_used is None or can_be_used(each)), None) for part in parts)
+    return [each for each in found if each is not None]
 
 
 def distinct(photographs: Iterable[Photograph]) -> list[Photograph]:

@@ -3,11 +3,11 @@
 import csv
 import os
 import pathlib
+import re
 import time
 
 import numpy as np
-import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from rnan_tf.cli import jobs, restore
 from rnan_tf.photos.photo import read_photo
@@ -97,7 +97,7 @@ class TestParts:
         assert (
             code == 0
             and sum(" -> " in line for line in out) == 6
-            and out[0] == "6 photographs to restore; 1 results exist already"
+            and out[0] == "6 photographs to restore; 1 result exists already"
         )
         assert os.stat("out/a.png").st_mtime_ns == before
         assert {name: (pathlib.Path("out") / name).read_bytes() for name in results()} == whole
@@ -118,6 +118,35 @@ class TestTelling:
             "[2/2] p/b.png -> out/b.png",
             "nothing to do: it is no JPEG and shows no noise; give --task if it needs something",
         ]
+
+    def test_the_count_of_one_photograph(self, rnan_tf):
+        save("p/a.png")
+        save("p/b.png")
+        save("out/a.png")
+        out = rnan_tf(f"restore p -o out {MODEL} --skip-existing")[1]
+        assert out[0] == "1 photograph to restore; 1 result exists already"
+
+    def test_a_quality_that_the_chosen_network_is_not_told(self, rnan_tf):
+        """Of gray JPEGs: the colour ones beside them have asked for it."""
+        save("p/a.jpg", quality=60)
+        save("p/b.jpg", RGB[..., 0], quality=60)
+        for task in ("", "--task jpeg"):
+            code, out, err = rnan_tf(f"restore p -o out --quality 30 --dry-run {task}")
+            assert (code, err) == (0, [])
+            assert out == [
+                "[1/2] p/a.jpg -> out/a.jpg",
+                "[2/2] p/b.jpg -> out/b.jpg",
+                "JPEG quality 60, by the file's tables",
+                "--quality is left out: jpeg is not told it",
+            ]
+        assert rnan_tf("restore p/b.jpg -o c.png --task jpeg --quality 30 --fast")[0] == 0
+        assert rnan_tf("restore p/b.jpg -o d.png --task jpeg --fast")[0] == 0
+        np.testing.assert_array_equal(read_photo("c.png").pixels, read_photo("d.png").pixels)
+
+    def test_a_quality_that_the_network_does_not_know(self, rnan_tf):
+        save("a.jpg", quality=100)
+        out = rnan_tf("restore a.jpg -o b.png --task jpeg --dry-run")[1]
+        assert out[1:] == ["JPEG quality 100, by the file's tables; jpeg-color is told 95"]
 
     def test_a_dry_run_loads_no_network(self, run_python, workplace, models):
         save("a.jpg", quality=30)
@@ -205,6 +234,23 @@ class TestOptions:
                 assert image.getexif().get(0x010F) == maker
                 assert image.info.get("dpi") == ((300, 300) if maker else None)
 
+    def test_what_a_format_cannot_hold_is_named(self, rnan_tf):
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        exif, size = Image.Exif(), f"{len(profile)} bytes"
+        assert len(profile) < 1000
+        exif[0x010F] = "Maker"
+        save("a.png", exif=exif, icc_profile=profile)
+        code, out, _ = rnan_tf(f"restore a.png -o b.bmp {MODEL}")
+        assert code == 0 and len(out) == 3
+        assert re.fullmatch(r"\d\d bytes of EXIF data left out, which BMP cannot hold", out[1])
+        assert out[2] == f"{size} of ICC profile left out, which BMP cannot hold"
+        assert len(rnan_tf(f"restore a.png -o b.tif {MODEL}")[1]) == 1
+        save("g.png", RGB[..., 0], icc_profile=profile[:16] + b"GRAY" + profile[20:])
+        out = rnan_tf(f"restore g.png -o b.webp {MODEL}")[1]
+        assert out[1] == f"{size} of ICC profile left out, which WEBP cannot hold"
+        out = rnan_tf("restore g.png -o b.png --model M/denoise.keras --sigma 5")[1]
+        assert len(out) == 1 or out[1] == f"{size} of ICC profile left out, which is not for the result's channels"
+
     def test_max_pixels(self, refused):
         save("a.png")
         refused(f"restore a.png -o b.png {MODEL} --max-pixels 1000", 1, "37 x 31 pixels, over the limit of 1000")
@@ -218,30 +264,3 @@ class TestOptions:
         np.testing.assert_array_equal(restored["0"], RGB)
         assert np.abs(restored["1"] - RGB).mean() > 1
         np.testing.assert_allclose(restored["0.5"], (restored["1"] + RGB) / 2, atol=0.51)
-
-
-@pytest.mark.parametrize("extension", ["png", "jpg"])
-def test_standard_input_and_output(workplace, run_stream, extension):
-    save(f"a.{extension}")
-    photo = pathlib.Path(f"a.{extension}").read_bytes()
-    data, err = run_stream(photo, "restore - -o - --task denoise --fast --sigma 5")
-    pathlib.Path(f"b.{extension}").write_bytes(data)
-    assert read_photo(f"b.{extension}").format == {"png": "PNG", "jpg": "JPEG"}[extension]
-    assert err == ["[1/1] - -> -"]
-
-
-@pytest.fixture
-def run_stream(monkeypatch, capfdbinary):
-    """Run the command line with bytes on standard input: (bytes on standard output, lines on stderr)."""
-    import io
-    import sys
-
-    from rnan_tf import cli
-
-    def run(data, line):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-        assert cli.main(line.split()) == 0
-        out, err = capfdbinary.readouterr()
-        return out, err.decode().splitlines()
-
-    return run

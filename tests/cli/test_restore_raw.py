@@ -10,7 +10,9 @@ import pytest
 import skimage.data
 from PIL import Image
 
+import rnan_tf
 from rnan_tf.cli import main, restore
+from rnan_tf.errors import InputError
 from rnan_tf.photos.photo import read_photo
 from tests.helpers.raw_files import camera_light, sample, write_dng
 
@@ -49,6 +51,16 @@ def test_raw_files_in_a_folder(folder, capsys):
     assert [(row["task"], bool(row["error"])) for row in rows] == [("demosaic", False), ("", True)]
 
 
+def test_options_for_raw_files_leave_the_others_alone(folder, capsys):
+    write_dng(folder / "a.dng", sample(camera_light(CAT), "GRBG"))
+    Image.fromarray(CAT).save("b.png")
+    options = ["--dry-run", "--linear", "--white-balance", "2,1,1"]
+    assert main(["restore", "a.dng", "b.png", "-o", "out", *options]) == 0
+    out = capsys.readouterr().out.splitlines()
+    said = "--white-balance and --linear left out: for raw photographs alone"
+    assert [said in line for line in out] == [False, False, False, False, True]
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -63,7 +75,8 @@ def test_raw_files_in_a_folder(folder, capsys):
 )
 def test_options_that_do_not_fit(folder, arguments, message, capsys):
     write_dng(folder / "cat.dng", sample(camera_light(CAT), "GRBG"))
-    code = 2 if "--sigma" in arguments else 1  # what the network of that task refuses, no photograph can have
+    # What the network of that task refuses, and what is no such number, no photograph can have.
+    code = 2 if "--sigma" in arguments or "--white" in arguments else 1
     assert main(["restore", "cat.dng", "-o", "cat.tif", "--fast", *arguments.split()]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and message in line and not (folder / "cat.tif").exists()
@@ -123,3 +136,32 @@ def test_a_raw_file_that_vanishes_and_names_that_are_no_text(folder, capsys, mon
     assert main(["restore", "p", "-o", "out", "--fast"]) == 1
     assert sorted(map(os.fsencode, os.listdir("out"))) == [b"a.tif", b"caf\xe9\n.tif"]
     assert "skipped: p/b.dng: no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [{}, {"sigma": 0}, {"sigma": 8}, {"task": "demosaic"}, {"tile": None}])
+def test_python_does_what_the_command_does(folder, options):
+    exposed(300, side=128)
+    words = [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]
+    assert main(["restore", "a.dng", "-o", "b.tif", "--fast", *words]) == 0
+    photo = rnan_tf.restore("a.dng", "new/c.tif", fast=True, **options)
+    np.testing.assert_array_equal(photo.pixels, read_photo("b.tif").pixels)
+    assert (folder / "new" / "c.tif").read_bytes() == (folder / "b.tif").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "denoise"}, "leave other tasks and `quality` out"),
+        ({"quality": 20}, "leave other tasks and `quality` out"),
+        ({"task": "demosaic", "sigma": 20}, "task demosaic has no sigma"),
+        ({"sigma": 80}, "trained for sigma 0 to 75, not 80"),
+        ({"blend": 0.5}, "leave `cfa` and `blend` out"),
+        ({"model": "denoise"}, "restores no mosaics"),
+        ({"target": "b.jpg"}, "holds 8 bits"),
+    ],
+)
+def test_options_that_do_not_fit_in_python(folder, options, message):
+    write_dng(folder / "a.dng", sample(camera_light(CAT), "GRBG"))
+    with pytest.raises(InputError, match=message):
+        rnan_tf.restore("a.dng", **{"target": "b.tif", "fast": True, **options})
+    assert os.listdir() == ["a.dng"]

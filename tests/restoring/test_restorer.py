@@ -8,7 +8,7 @@ import pytest
 import skimage.data
 
 import rnan_tf
-from rnan_tf.errors import InputError
+from rnan_tf.errors import InputError, JobError
 from rnan_tf.photos.photo import as_photo, write_photo
 from rnan_tf.restoring.choosing import preset_of
 from rnan_tf.restoring.restorer import Restorer
@@ -172,6 +172,17 @@ def test_without_a_task_it_does_what_the_command_does(rnan_tf, workplace, extens
     np.testing.assert_array_equal(library.read_photo("c.png").pixels, library.read_photo("b.png").pixels)
 
 
+def test_a_missing_folder_is_made_before_the_computation(workplace, models, monkeypatch):
+    monkeypatch.setattr(Restorer, "__call__", lambda *_, **__: pytest.fail("nothing was to be computed"))
+    save("a.png")
+    (workplace / "file").touch()
+    with pytest.raises(JobError, match="file/sub: the folder cannot be made"):
+        rnan_tf.restore("a.png", "file/sub/b.png", model=models / "denoise.keras")
+    monkeypatch.undo()
+    rnan_tf.restore(workplace / "a.png", workplace / "new/sub/b.png", model=models / "denoise.keras")
+    assert (workplace / "new/sub/b.png").exists()
+
+
 def test_what_needs_nothing_comes_back_as_it_is(workplace):
     save("a.png")
     assert rnan_tf.restore(RGB) is RGB
@@ -184,6 +195,16 @@ def test_an_option_that_one_task_has_implies_it(option, task):
     image = RGB[..., 1] if task == "demosaic" else RGB
     restored = rnan_tf.restore(image, fast=True, **option)
     np.testing.assert_array_equal(restored, rnan_tf.restore(image, fast=True, task=task, **option))
+
+
+def test_the_preset_for_gray_jpegs_needs_no_quality(workplace):
+    save("a.jpg", RGB[..., 0], quality=60)
+    with_quality, without = (
+        rnan_tf.restore("a.jpg", fast=True, **more) for more in ({"quality": 30}, {"task": "jpeg"})
+    )
+    np.testing.assert_array_equal(with_quality.pixels, without.pixels)
+    with pytest.raises(InputError, match="is not told the quality"):
+        rnan_tf.restore("a.jpg", model="jpeg", quality=30)
 
 
 def test_only_the_card(models, tmp_path):

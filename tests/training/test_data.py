@@ -74,6 +74,25 @@ def test_what_is_kept_of_the_photographs(photos, opened, tmp_path):
     assert all(len(photo["sha256"]) == 64 for photo in (*data["training"], *data["validation"]))
 
 
+def test_what_cannot_be_read_is_named_and_another_photograph_is_held_out(photos, opened, capsys):
+    (photos / "0.png").write_bytes(b"no image")
+    expected = ["0.png", "2.png", "3.png", "4.png", "5.png"], ["1.png"]
+    assert names(opened(photos)) == expected
+    assert capsys.readouterr().err.count("0.png: is not a PNG") == 1
+    assert names(opened(photos)) == expected
+    save(photos / "0.png", 0)
+    with pytest.raises(InputError, match=r"changed 0\.png"):
+        opened(photos)
+    assert names(opened(photos, data_changed=True))[1] == ["1.png"]
+
+
+def test_photographs_none_of_which_can_be_read(photos, opened):
+    for file in photos.iterdir():
+        file.write_bytes(b"no image" + file.name.encode())
+    with pytest.raises(InputError, match="none of 6 images can be used"):
+        opened(photos)
+
+
 def test_a_run_goes_on_with_the_same_photographs_under_any_name(photos, opened, tmp_path, monkeypatch):
     first = opened(photos)
     kept = read(tmp_path / "run")

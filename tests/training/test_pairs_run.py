@@ -11,9 +11,12 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from rnan_tf.cli.info import describe
 from rnan_tf.cli.train import main, parse_arguments
 from rnan_tf.errors import InputError, with_dashes
 from rnan_tf.restoring.restorer import Restorer
+from rnan_tf.training import opening, run
+from rnan_tf.training.checkpoints import Progress
 from rnan_tf.training.config import TrainConfig, read_config
 from rnan_tf.training.run import Run
 from tests.helpers.run_state import final_state
@@ -43,9 +46,6 @@ def pairs(tmp_path):
 @pytest.fixture
 def opened(monkeypatch, tmp_path):
     """Open a run without a network; it counts as one that goes on afterwards."""
-    from rnan_tf.training import opening, run
-    from rnan_tf.training.checkpoints import Progress
-
     monkeypatch.setattr(opening, "build_model", lambda *args: None)
     monkeypatch.setattr(run, "compile_model", lambda *args: None)
     monkeypatch.setattr(opening, "restore_checkpoint", lambda *args, **kwargs: Progress())
@@ -82,7 +82,7 @@ def test_a_run_goes_on_with_the_same_pairs_under_any_name_and_no_others(pairs, o
         shutil.copytree(source, target)
     assert names(opened(moved)) == first
     Image.fromarray(CAT[:60, 100:170]).save(tmp_path / "noisy" / "2.png")  # the clean one is as it was
-    with pytest.raises(InputError, match=r"other photographs than the run began with: changed 2\.png"):
+    with pytest.raises(InputError, match=r"^`pairs` has other photographs than the run began with: changed 2\.png"):
         opened(pairs)
     assert names(opened(pairs, data_changed=True)) == (["1.png", "2.png", "3.png"], ["0.png"])
 
@@ -93,13 +93,40 @@ def test_a_clean_photograph_that_is_held_out_is_not_trained_on_under_another_nam
     assert names(opened(pairs)) == (["1.png", "2.png", "3.png"], ["0.png"])
 
 
-def test_a_held_out_pair_that_does_not_fit_is_named(pairs, opened, tmp_path, capsys):
+def test_a_pair_that_does_not_fit_is_named_and_another_is_held_out(pairs, opened, tmp_path, capsys):
+    Image.fromarray(CAT[:50, :70]).save(tmp_path / "noisy" / "0.png")
+    (tmp_path / "noisy" / "1.png").write_bytes(b"no image")
+    data = opened(pairs)
+    assert names(data) == (["0.png", "1.png", "3.png"], ["2.png"])
+    said = capsys.readouterr().err
+    assert said.count("0.png: has 70x60 pixels, but must be as large as") == said.count("1.png: is not a PNG") == 1
+    (tmp_path / "noisy" / "0.png").unlink()
+    with pytest.raises(InputError, match=r"gone 0\.png"):
+        opened(pairs)
+    assert names(opened(pairs, data_changed=True)) == (["1.png", "3.png"], ["2.png"])
+
+
+def test_in_every_part_another_is_held_out(pairs, opened, tmp_path):
     for number in range(4, 45):
         save_pair(tmp_path, f"{number:02d}.png", number)
-    Image.fromarray(CAT[:50, :70]).save(tmp_path / "noisy" / "0.png")
-    held_out = names(opened(pairs))[1]
-    assert len(held_out) == 1
-    assert "0.png: has 70x60 pixels, but must be as large as" in capsys.readouterr().err
+    every = sorted((tmp_path / "noisy").iterdir())
+    every[0].write_bytes(b"no image")
+    assert names(opened(pairs))[1] == [every[1].name, every[22].name]
+
+
+def test_what_shows_the_held_out_photograph_stays_left_out(pairs, opened, tmp_path):
+    (tmp_path / "noisy" / "0.png").write_bytes(b"no image")
+    save_pair(tmp_path, "9.png", 7)
+    shutil.copy(tmp_path / "clean" / "1.png", tmp_path / "clean" / "9.png")
+    for _ in range(2):  # going on, the run does not look for a pair that can be used
+        assert names(opened(pairs)) == (["0.png", "2.png", "3.png"], ["1.png"])
+
+
+def test_pairs_none_of_which_can_be_used(pairs, opened, tmp_path):
+    for number in range(4):
+        (tmp_path / "noisy" / f"{number}.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match="none of 4 pairs can be used"):
+        opened(pairs)
 
 
 @pytest.mark.parametrize(
@@ -153,6 +180,7 @@ def test_it_trains_and_restores(pairs, tmp_path, capsys, options):
     restorer = Restorer.from_preset(run_dir)
     assert restorer.card.details[{"pairs": "pairs", "camera": "noise"}[options]]
     assert not restorer.card.conditional
+    assert "sigma" not in describe(str(run_dir))
     assert restorer(CAT[:33, :40]).shape == (33, 40, 3)
     with pytest.raises(InputError, match="is not told the sigma; leave `sigma` out"):
         restorer(CAT[:33, :40], sigma=25)
