@@ -131,7 +131,7 @@ class Networks:
         args = self._args
         if args.task or args.sigma not in (None, "auto"):
             sigma = asked_strength(args, get_task(args.task or "denoise"))
-            return Found(sigma) if sigma else None, ""
+            return (Found(sigma), f", and denoise: {SIGMA.say(sigma)}") if sigma else (None, "")
         found = find_raw_noise(raw)
         said = f", and denoise, since it shows noise: {SIGMA.say(found.strength)}, {SIGMA.found_text}" if found else ""
         return found, said

@@ -117,7 +117,7 @@ def _unclipped(pixels: np.ndarray) -> np.ndarray:
 def _clipped(band: np.ndarray) -> np.ndarray:
     """Return how much of each block of a row of them is at an end of the range."""
     at_an_end = (band == 0) | (band == np.iinfo(band.dtype).max)
-    return np.mean(at_an_end.reshape(_BLOCK, -1, _BLOCK, band.shape[2]), axis=(0, 2, 3))
+    return np.asarray(at_an_end.reshape(_BLOCK, -1, _BLOCK, band.shape[2]).mean(axis=(0, 2, 3)))
 
 
 def _statistics(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -98,7 +98,9 @@ def test_noise_is_taken_away(folder, capsys):
     for option in ("", "--sigma 0", "--task demosaic", "--sigma 15"):
         assert main(["restore", "a.dng", "-o", "b.tif", "--fast", "--report", "r.csv", *option.split()]) == 0
         row = next(csv.DictReader((folder / "r.csv").open()))
-        said = re.findall(r"shows noise: noise sigma (.+), estimated", capsys.readouterr().out)
+        printed = capsys.readouterr().out
+        assert (", and denoise: noise sigma 15.0" in printed) == (option == "--sigma 15")
+        said = re.findall(r"shows noise: noise sigma (.+), estimated", printed)
         assert len(said) == (option == "") and bool(row["strength"]) == (option in ("", "--sigma 15"))
         found[option] = -10 * np.log10(np.mean((read_photo("b.tif").pixels / 65535 - clean / 255) ** 2))
     assert found["--sigma 0"] == found["--task demosaic"] < found[""] - 1
