@@ -17,6 +17,7 @@ const worker = self as unknown as {
   addEventListener(kind: string, listener: (event: WorkerEvent) => void): void;
 };
 const CACHE = "rnan-tf";
+const PATIENCE = 3000; // milliseconds
 
 worker.addEventListener("install", (event) => event.waitUntil(worker.skipWaiting()));
 worker.addEventListener("activate", (event) => event.waitUntil(worker.clients.claim()));
@@ -29,14 +30,14 @@ async function answer(request: globalThis.Request): Promise<Response> {
   const kept = await cache.match(request);
   const { pathname, search } = new URL(request.url);
   if (kept && (search || pathname.includes("/assets/"))) return kept;
-  try {
-    const response = await fetch(request);
+  const fetched = fetch(request).then(async (response) => {
     if (response.ok) await cache.put(request, response.clone());
     return response;
-  } catch (error) {
-    if (kept) return kept;
-    throw error;
-  }
+  });
+  if (!kept) return fetched;
+  // A server that has gone may leave a request without any answer.
+  const late = new Promise<Response>((resolve) => setTimeout(() => resolve(kept), PATIENCE));
+  return Promise.race([fetched, late]).catch(() => kept);
 }
 
 export {};
