@@ -112,6 +112,7 @@ def is_raw_data(data: bytes) -> bool:
         return False
     import tifffile
 
+    # Damaged bytes lead tifffile to errors of many kinds.
     with suppress(Exception), tifffile.TiffFile(io.BytesIO(data)) as tiff:
         first = tiff.pages.first
         pages = [first, *(page.aspage() for page in first.pages or ())]
