@@ -12,7 +12,7 @@ from rnan_tf.errors import InputError, with_dashes
 from rnan_tf.photos.photo import Photo
 from rnan_tf.photos.raw import RawPhoto
 from rnan_tf.restoring.choosing import check_raw_options, choose, implied_task, preset_of
-from rnan_tf.restoring.raw_photos import find_raw_noise, restore_raw
+from rnan_tf.restoring.raw_photos import check_demosaics, find_raw_noise, restore_raw
 from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.tasks.strength import SIGMA, Found
 from rnan_tf.tasks.task import get_task
@@ -113,15 +113,14 @@ class Networks:
         check_raw_options(args.task, args.quality, args.cfa, args.blend)
         source = args.model or preset_of("demosaic")
         restorer, options = self._network(source, is_told=False)
-        if not restorer.task.mosaic:
-            raise InputError(f"{source}: restores no mosaics, and so no raw photographs; leave `model` out")
+        check_demosaics(restorer)
         kept = {key: value for key, value in options.items() if key not in ("cfa", "blend")}
         found, text = self._noise_of_raw(photo)
         if found:
             kept |= {"denoiser": self._network(preset_of("denoise"))[0], "sigma": found.strength}
         return Plan(
             (f"demosaic, since it is a camera's raw file{text}",),
-            restorer.task.name,
+            "demosaic+denoise" if found else "demosaic",
             strength=found and found.strength,
             restore=partial(restore_raw, photo, restorer, linear=args.linear, **kept),
         )

@@ -31,6 +31,7 @@ from rnan_tf.photos.photo import (
     EXTENSIONS,
     MAX_PIXELS,
     check_writable,
+    fitted_depth,
     left_out,
     photo_bytes,
     photo_of,
@@ -179,7 +180,8 @@ class _Run:
     def _restore(self, job, progress, row):
         args = self.args
         photo = self._read(job.source)
-        given = photo.mosaic if isinstance(photo, RawPhoto) else photo
+        is_raw_photo = isinstance(photo, RawPhoto)
+        given = photo.mosaic if is_raw_photo else photo
         row["pixels"] = given.pixels[..., 0].size
         chosen = self.networks.plan(photo)
         for line in chosen.lines:
@@ -188,11 +190,13 @@ class _Run:
         if chosen.restore is None and job.target != STREAM:
             return
         file_format, name = self._place(job, given)
-        check_writable(name, given, chosen.scale)
+        check_writable(name, fitted_depth(name, given) if is_raw_photo else given, chosen.scale)
         if args.dry_run:
             return
         if chosen.restore is not None:
             photo = chosen.restore(progress=progress)
+            if is_raw_photo:
+                photo = fitted_depth(name, photo)
         elif file_format == photo.format and not args.strip_metadata and args.jpeg_quality is None:
             self._pipe(self.stream if job.source == STREAM else read_bytes(Path(job.source)))
             return

@@ -2,7 +2,7 @@
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from rnan_tf.photos.encoding import encode, fitting_profile
 from rnan_tf.photos.jpeg_coding import JpegCoding
 from rnan_tf.photos.metadata import NO_METADATA, Metadata, left_out_line
 from rnan_tf.photos.noise import Noise, measure_noise
-from rnan_tf.photos.pixels import peak
+from rnan_tf.photos.pixels import peak, to_8_bits
 
 MAX_PIXELS = 100_000_000
 
@@ -32,6 +32,7 @@ EXTENSIONS = {
     ".avif": "AVIF",
 }
 READABLE = (*EXTENSIONS, ".heic", ".heif")
+_16_BITS = ("PNG", "TIFF")  # formats that have room for so many
 _LARGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}  # of libjpeg and of the WebP format
 
 
@@ -162,7 +163,7 @@ def check_writable(path: str | os.PathLike[str], photo: Photo, scale: int = 1) -
         raise ImageError(f"{path}: no format has the extension {path.suffix!r}; use one of {' '.join(EXTENSIONS)}")
     if file_format == "AVIF" and not features.check("avif"):
         raise ImageError(f"{path}: this build of Pillow cannot write AVIF; write a .png or .tif file")
-    if photo.pixels.dtype == np.uint16 and file_format not in ("PNG", "TIFF"):
+    if photo.pixels.dtype == np.uint16 and file_format not in _16_BITS:
         raise ImageError(f"{path}: {file_format} holds 8 bits per channel, the image has 16; write a .png or .tif file")
     if photo.alpha is not None and file_format in ("JPEG", "BMP"):
         raise ImageError(f"{path}: {file_format} cannot hold the image's transparency; write a .png or .tif file")
@@ -173,6 +174,18 @@ def check_writable(path: str | os.PathLike[str], photo: Photo, scale: int = 1) -
             f"{path}: {file_format} holds {limit} pixels a side, the image has {width} x {height}; "
             "write a .png or .tif file"
         )
+
+
+def fitted_depth(path: str | os.PathLike[str], photo: Photo) -> Photo:
+    """Return an opaque photograph as a file holds it: 16 bits a channel become 8 where a format has no room for more.
+
+    Args:
+        path: the file to write; its extension tells the format.
+        photo: one whose bit depth is not the user's choice, such as a developed raw photograph.
+    """
+    if photo.pixels.dtype != np.uint16 or EXTENSIONS.get(Path(path).suffix.lower()) in _16_BITS:
+        return photo
+    return replace(photo, pixels=to_8_bits(photo.pixels))
 
 
 def as_photo(source: str | os.PathLike[str] | Photo | np.ndarray) -> Photo:

@@ -39,6 +39,12 @@ def from_float(image: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
     return np.asarray(np.rint(np.clip(image, 0, 1) * top), dtype)
 
 
+def to_8_bits(pixels: np.ndarray) -> np.ndarray:
+    """Return uint16 pixels, any shape, as the nearest uint8 levels."""
+    # 65535 is 257 * 255. What the sum would carry over is 255 already.
+    return np.asarray((np.minimum(pixels, 65535 - 128) + np.uint16(128)) // np.uint16(257), np.uint8)
+
+
 def rgb_to_ycbcr(rgb: np.ndarray) -> np.ndarray:
     """JPEG's colour transform (full-range BT.601, as in JFIF).
 

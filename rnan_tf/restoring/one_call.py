@@ -9,10 +9,10 @@ import numpy as np
 
 from rnan_tf.errors import InputError
 from rnan_tf.files import make_folder
-from rnan_tf.photos.photo import Photo, as_photo, check_writable, write_photo
+from rnan_tf.photos.photo import Photo, as_photo, check_writable, fitted_depth, write_photo
 from rnan_tf.photos.raw import is_raw, read_raw
 from rnan_tf.restoring.choosing import check_raw_options, choose, implied_task, preset_of
-from rnan_tf.restoring.raw_photos import find_raw_noise, restore_raw
+from rnan_tf.restoring.raw_photos import check_demosaics, find_raw_noise, restore_raw
 from rnan_tf.restoring.restorer import Restorer, Source
 
 
@@ -59,7 +59,8 @@ def restore(
     restorer = Restorer.from_preset(source, task, fast, precision)
     if model is None and not restorer.card.conditional and restorer.card.strength:
         options.pop(restorer.card.strength, None)  # as of gray JPEGs: their preset needs none
-    _check_target(target, photo, given, restorer.card.scale)
+    if target is not None:
+        _check_target(target, photo, given, restorer.card.scale)
     restored = restorer(photo if isinstance(photo, np.ndarray) else given, **options)
     if target is not None:
         write_photo(target, restored)
@@ -79,9 +80,9 @@ def _restore_raw(
     source, raw = model or preset_of("demosaic"), read_raw(path)
     opened = partial(Restorer.from_preset, fast=fast, precision=precision)
     demosaicer = opened(source, task if model else None)
-    if not demosaicer.task.mosaic:
-        raise InputError(f"{source}: restores no mosaics, and so no raw photographs; leave `model` out")
-    _check_target(target, path, raw.mosaic)
+    check_demosaics(demosaicer)
+    if target is not None:
+        _check_target(target, path, fitted_depth(target, raw.mosaic))
     kept = {name: value for name, value in options.items() if name not in ("sigma", "quality", "cfa", "blend")}
     sigma = options.get("sigma")
     if task:
@@ -94,14 +95,12 @@ def _restore_raw(
         kept |= {"denoiser": denoiser, "sigma": sigma}
     restored = restore_raw(raw, demosaicer, **kept)
     if target is not None:
-        write_photo(target, restored)
+        write_photo(target, fitted_depth(target, restored))
     return restored
 
 
-def _check_target(target: str | os.PathLike[str] | None, photo: Source, given: Photo, scale: int = 1) -> None:
+def _check_target(target: str | os.PathLike[str], photo: Source, given: Photo, scale: int = 1) -> None:
     """Check, before the long computation, that the result can be written."""
-    if target is None:
-        return
     check_writable(target, given, scale)
     if isinstance(photo, (str, os.PathLike)) and Path(target).resolve() == Path(photo).resolve():
         raise InputError(f"{target} is the photograph itself and would be written over; name another file")

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from rnan_tf.errors import InputError
 from rnan_tf.photos.noise import VISIBLE, measure_noise
 from rnan_tf.photos.photo import Photo, as_photo
 from rnan_tf.photos.raw import RawPhoto, mosaic_planes
@@ -29,6 +30,16 @@ def find_raw_noise(raw: RawPhoto) -> Found | None:
     if noise.visible < VISIBLE:
         return None
     return Found(noise.visible if noise.sigmas is None else noise.sigmas)
+
+
+def check_demosaics(restorer: Restorer) -> None:
+    """Check that a network may be given raw photographs.
+
+    Raises:
+        InputError: it restores no mosaics.
+    """
+    if not restorer.task.mosaic:
+        raise InputError(f"{restorer.runtime.name}: restores no mosaics, and so no raw photographs; leave `model` out")
 
 
 def restore_raw(

@@ -11,6 +11,7 @@ import numpy as np
 from rnan_tf.errors import InputError
 from rnan_tf.photos.photo import Photo, as_photo
 from rnan_tf.photos.pixels import CFA_PATTERNS
+from rnan_tf.photos.raw import is_raw
 from rnan_tf.restoring.adapters import blended, restore_photo
 from rnan_tf.restoring.runtimes import open_runtime
 from rnan_tf.restoring.runtimes.runtime import Runtime
@@ -108,6 +109,8 @@ class Restorer:
         cfa = self.check_cfa(cfa)
         self.check_blend(blend)
         tiles = self.tiling(tile, overlap, margin=self_ensemble or cfa != CFA_PATTERNS[0])
+        if isinstance(photo, (str, os.PathLike)) and is_raw(photo):
+            raise InputError(f"{photo}: is a camera raw file; give it to `rnan_tf.restore`")
         given = as_photo(photo)
         strength = self.find_strength(given).strength if asked is None else asked
         predict = self.predictor(strength, self_ensemble)

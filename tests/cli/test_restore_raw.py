@@ -80,8 +80,26 @@ def test_options_that_do_not_fit(folder, arguments, message, capsys):
     assert main(["restore", "cat.dng", "-o", "cat.tif", "--fast", *arguments.split()]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and message in line and not (folder / "cat.tif").exists()
-    assert main(["restore", "cat.dng", "-o", "cat.jpg", "--fast"]) == 1
-    assert "holds 8 bits" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("extension", ["jpg", "webp", "png"])
+def test_results_in_formats_of_8_and_16_bits(folder, extension):
+    write_dng(folder / "a.dng", sample(camera_light(CAT), "GRBG"), Model="EOS")
+    assert main(["restore", "a.dng", "-o", "a.tif", "--fast"]) == 0
+    assert main(["restore", "a.dng", "-o", f"a.{extension}", "--fast"]) == 0
+    whole, photo = read_photo("a.tif"), read_photo(f"a.{extension}")
+    bits = 16 if extension == "png" else 8
+    assert photo.pixels.dtype == f"uint{bits}" and photo.icc_profile == whole.icc_profile
+    error = whole.pixels / 65535 - photo.pixels / (2**bits - 1)
+    assert np.abs(error).max() <= {"jpg": 12 / 255, "webp": 0.501 / 255, "png": 0}[extension]  # of JPEG 5 levels here
+    rnan_tf.restore("a.dng", f"b.{extension}", fast=True)
+    assert (folder / f"b.{extension}").read_bytes() == (folder / f"a.{extension}").read_bytes()
+
+
+def test_one_network_alone_takes_no_raw_files(folder):
+    write_dng(folder / "a.dng", sample(camera_light(CAT), "GRBG"))
+    with pytest.raises(InputError, match="is a camera raw file; give it to"):
+        rnan_tf.Restorer.from_preset("demosaic", fast=True)("a.dng")
 
 
 def exposed(photons, side=384):
@@ -101,6 +119,7 @@ def test_noise_is_taken_away(folder, capsys):
         printed = capsys.readouterr().out
         assert (", and denoise: noise sigma 15.0" in printed) == (option == "--sigma 15")
         said = re.findall(r"shows noise: noise sigma (.+), estimated", printed)
+        assert row["task"] == ("demosaic+denoise" if option in ("", "--sigma 15") else "demosaic")
         assert len(said) == (option == "") and bool(row["strength"]) == (option in ("", "--sigma 15"))
         found[option] = -10 * np.log10(np.mean((read_photo("b.tif").pixels / 65535 - clean / 255) ** 2))
     assert found["--sigma 0"] == found["--task demosaic"] < found[""] - 1
@@ -159,7 +178,7 @@ def test_python_does_what_the_command_does(folder, options):
         ({"sigma": 80}, "trained for sigma 0 to 75, not 80"),
         ({"blend": 0.5}, "leave `cfa` and `blend` out"),
         ({"model": "denoise"}, "restores no mosaics"),
-        ({"target": "b.jpg"}, "holds 8 bits"),
+        ({"target": "b.pdf"}, "no format has the extension '.pdf'"),
     ],
 )
 def test_options_that_do_not_fit_in_python(folder, options, message):

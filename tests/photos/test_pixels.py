@@ -26,6 +26,11 @@ def test_from_float_clips_and_rounds(dtype, peak):
     np.testing.assert_array_equal(pixels.from_float(values, dtype), [0, 0, 0, 1, peak, peak, peak])
 
 
+def test_16_bits_become_the_nearest_8():
+    levels = np.arange(65536, dtype=np.uint16)
+    np.testing.assert_array_equal(pixels.to_8_bits(levels), np.rint(levels / 257))
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_is_no_picture(value):
     with pytest.raises(JobError, match="not finite"):
