@@ -1,6 +1,5 @@
 """RNAN as a whole: sizes, saving, padding, policies, arguments."""
 
-import functools
 import inspect
 import re
 
@@ -13,55 +12,7 @@ from rnan_tf import RNAN
 from rnan_tf.network.model import least_parameters
 from rnan_tf.network.variants import VARIANTS
 from rnan_tf.weights import preset_path
-
-SMALL = {"filters": 8, "num_blocks": 2}
-NETWORKS = {
-    "paper": {"filters": 8, "num_blocks": 3},
-    "queries_gray": {**SMALL, "channels": 1, "normalize_over": "queries", "value_range": 255.0, "chunk_size": 7},
-    "lite": {**SMALL, "space_to_depth": 2},
-    "conditional": {**SMALL, "conditional": True, "space_to_depth": 2},
-    "sr_x2": {**SMALL, "scale": 2},
-    "sr_x3": {**SMALL, "scale": 3},
-    "sr_half_x2": {**SMALL, "scale": 2, "space_to_depth": 2},
-    "sr_lite_x3": {**SMALL, "scale": 3, "subpixel_tail": True},
-    "static_bfloat16": {
-        **SMALL,
-        "input_size": (9, 12),
-        "dtype": "mixed_bfloat16",
-        "metadata": {"task": "denoise", "level": 50},
-    },
-}
-variants = pytest.mark.parametrize("variant", NETWORKS)
-
-
-def images(height=9, width=12, channels=3, batch=2, seed=0):
-    return np.random.default_rng(seed).random((batch, height, width, channels), dtype="float32")
-
-
-def inputs_of(model, **size):
-    image = images(channels=model.channels, **size)
-    return {"image": image, "level": np.full(len(image), 0.1, "float32")} if model.conditional else image
-
-
-def random_model(seed=0, **arguments):
-    """Biases and the non-local blocks' W start at zero, which would hide mistakes."""
-    model = RNAN(**arguments)
-    rng = np.random.default_rng(seed)
-    for variable in model.weights:
-        fan_in = max(np.prod(variable.shape[:-1]), 9)
-        variable.assign(rng.normal(size=variable.shape) / np.sqrt(2 * fan_in))
-    return model
-
-
-@functools.cache
-def model_of(variant):
-    """The variant in float32 and for all sizes, built once; tests leave it as it is."""
-    return random_model(**{**NETWORKS[variant], "input_size": None, "dtype": None})
-
-
-def output(model, inputs):
-    return np.asarray(model(inputs))
-
+from tests.helpers.network_variants import NETWORKS, SMALL, images, inputs_of, model_of, output, random_model, variants
 
 # === Sizes ===
 
@@ -289,63 +240,6 @@ def test_super_resolution_shifts_the_mean(scale):
     mean = np.float32([0.4488, 0.4371, 0.4040])
     np.testing.assert_allclose(ranged, 255 * (x - mean), rtol=0, atol=1e-4)
     np.testing.assert_allclose(output(model, x), tail / 255 + mean, rtol=0, atol=1e-6)
-
-
-# === Rebuilding ===
-
-
-@variants
-def test_rebuild_with_a_static_size_gives_the_same(variant):
-    model = model_of(variant)
-    static = model.rebuild(input_size=(9, 12))
-    assert static.get_config() == {**model.get_config(), "input_size": (9, 12)}
-    assert [x.shape for x in static.inputs] == [(None, 9, 12, model.channels), *[(None,)] * model.conditional]
-    assert static.output.shape == (None, 9 * model.scale, 12 * model.scale, model.channels)
-    assert model.output.shape == (None, None, None, model.channels)
-    x = inputs_of(model)
-    np.testing.assert_allclose(output(static, x), output(model, x), rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("variant", ["paper", "lite"])
-def test_static_size_of_one_pixel(variant):
-    model = model_of(variant)
-    static = model.rebuild(input_size=(1, 1))
-    np.testing.assert_allclose(output(static, images(1, 1)), output(model, images(1, 1)), rtol=0, atol=1e-6)
-
-
-@variants
-def test_rebuild_in_bfloat16(variant):
-    # With random weights and a range of 255, softmax and sigmoid only switch, on rounding errors.
-    model = model_of(variant) if variant != "queries_gray" else model_of(variant).rebuild(value_range=1.0)
-    mixed = model.rebuild(dtype="mixed_bfloat16")
-    assert mixed.get_layer("rnab_high").compute_dtype == "bfloat16"
-    assert {variable.dtype for variable in mixed.weights} == {"float32"}
-    for ours, theirs in zip(model.get_weights(), mixed.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    x = inputs_of(model)
-    expected, actual = output(model, x), output(mixed, x)
-    assert actual.dtype == "float32"
-    difference = np.abs(actual - expected).max()
-    assert 0 < difference < 2e-2 * np.abs(expected).max()  # measured up to 1.2e-2
-
-
-def test_a_global_policy_spares_the_image():
-    """The image is added to the tail in float32, or the best PSNR would be that of an image in bfloat16 (60 dB)."""
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        model = RNAN(**SMALL)
-    finally:
-        keras.config.set_dtype_policy(policy)
-    assert model.get_layer("head").compute_dtype == "bfloat16"
-    for variable in model.get_layer("tail").weights:
-        variable.assign(np.zeros(variable.shape))
-    np.testing.assert_array_equal(output(model, images()), images())
-
-
-def test_rebuild_refuses_another_shape():
-    with pytest.raises(ValueError, match="shape"):
-        RNAN(**SMALL).rebuild(filters=16)
 
 
 @pytest.mark.parametrize("variant", list(VARIANTS))
