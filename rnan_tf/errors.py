@@ -38,6 +38,16 @@ def with_dashes(message: str) -> str:
     return re.sub(r"`([a-z_]+)`", lambda name: "--" + name[1].replace("_", "-"), message)
 
 
+def printable(text: str) -> str:
+    """Return a text whose control characters, which a terminal would obey, and bytes that are no text are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def say_skipped(what: object) -> None:
+    """Say on stderr, in one line, what is left out of a job and why."""
+    print(f"skipped: {printable(' '.join(str(what).splitlines()))}", file=sys.stderr)
+
+
 def command(main: Callable[..., int | None]) -> Callable[..., int]:
     """Wrap a command-line entry point: one line on stderr instead of a traceback.
 
@@ -66,7 +76,7 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
             if not is_out_of_memory(error):
                 raise
             message, code = "out of memory; give a smaller `tile`, or in training a smaller `batch_size`", 1
-        print(f"error: {with_dashes(' '.join(message.splitlines()))}", file=sys.stderr)
+        print(f"error: {with_dashes(printable(' '.join(message.splitlines())))}", file=sys.stderr)
         return code
 
     return wrapped

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,7 +62,7 @@ def run(command: list, log: Path, seconds: float | None = None) -> int | None:
 
 
 def state(folder: Path) -> str:
-    """Return the hash of all arrays and the progress of a run's last checkpoint."""
+    """Return the hash of all arrays and the progress of a run's last checkpoint, and of its networks' arrays."""
     checkpoint = folder / "checkpoints" / f"step-{STEPS:09d}"
     found = hashlib.sha256()
 
@@ -71,6 +72,10 @@ def state(folder: Path) -> str:
 
     with h5py.File(checkpoint / "model.weights.h5") as file:
         file.visititems(add)
+    found.update((checkpoint / "progress.json").read_bytes())
+    for name in ("best.keras", "last.keras"):  # whose zip files hold the time
+        with zipfile.ZipFile(folder / name) as archive, h5py.File(archive.open("model.weights.h5")) as file:
+            file.visititems(add)
     return found.hexdigest()
 
 

@@ -34,6 +34,7 @@ def test_arguments_are_options_on_the_command_line(message, expected):
         (ImageError("a.png: not an image"), 2, "error: a.png: not an image"),
         (JobError("b.keras: cannot be written"), 1, "error: b.keras: cannot be written"),
         (OSError(errno.ENOSPC, "No space left"), 1, "error: [Errno 28] No space left"),
+        (InputError("\x1b[31mx.keras: no such model"), 2, r"error: \x1b[31mx.keras: no such model"),
         (KeyboardInterrupt(), 130, "error: interrupted"),
         (MemoryError(), 1, "error: out of memory; give a smaller --tile, or in training a smaller --batch-size"),
         (

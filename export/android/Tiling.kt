@@ -52,7 +52,7 @@ class Tiling(private val tile: Int, private val overlap: Int) {
         val line = image.width * scale * image.channels
         for (y in 0 until image.height * scale) for (i in 0 until line) {
             val value = sum[y * width * image.channels + i]
-            check(!value.isNaN()) { "the network gives NaN; the model or its weights are broken" }
+            check(value.isFinite()) { "the network gives NaN or infinity; the model or its weights are broken" }
             restored[y * line + i] = round(value.coerceIn(0f, 1f) * image.peak.toFloat()).toInt()
         }
         return Pixels(image.height * scale, image.width * scale, image.channels, image.peak, restored)

@@ -53,7 +53,8 @@ struct Band {
       for (int x = 0; x < image->width; ++x)
         for (int c = 0; c < channels; ++c) {
           const float value = values[(size_t{1} * y * width + x) * channels + c];
-          if (std::isnan(value)) throw std::runtime_error("the network gives NaN; the model or its weights are broken");
+          if (!std::isfinite(value))
+            throw std::runtime_error("the network gives NaN or infinity; the model or its weights are broken");
           image->At(top + y, x, c) = std::nearbyint(std::clamp(value, 0.f, 1.f) * float(image->peak));
         }
     const auto rest = std::copy(values.begin() + size_t{1} * rows * width * channels, values.end(), values.begin());

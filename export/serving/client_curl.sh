@@ -34,5 +34,6 @@ if [ "$status" != 200 ]; then
     fail "$url: HTTP $status: ${checked:-$reason}" 1
 fi
 tr -d '\n' <"$folder/answer.json" | sed -n 's/.*"b64": *"\([^"]*\)".*/\1/p' | base64 -d >"$folder/restored.png"
-[ -s "$folder/restored.png" ] || fail "$url: the answer is not a prediction of an exported RNAN" 1
+[ "$(head -c 4 "$folder/restored.png" | tail -c 3)" = PNG ] ||
+    fail "$url: the answer is not a prediction of an exported RNAN" 1
 mv "$folder/restored.png" "$output"

@@ -4,12 +4,13 @@ import csv
 import io
 import json
 import math
+import os
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from rnan_tf.cli.jobs import keep_inputs
+from rnan_tf.cli.jobs import keep_inputs, model_files
 from rnan_tf.cli.options import (
     add_computation,
     add_strengths,
@@ -20,7 +21,7 @@ from rnan_tf.cli.options import (
     one_thread_an_operator,
 )
 from rnan_tf.cli.parser import Parser
-from rnan_tf.errors import InputError, command
+from rnan_tf.errors import InputError, command, printable
 from rnan_tf.files import make_folder, write_atomically
 from rnan_tf.photos.finding import list_images
 from rnan_tf.restoring.evaluation import evaluate, mean_scores
@@ -49,7 +50,9 @@ def main(argv: list[str] | None = None) -> int:
     files = list_pairs(*args.pairs) if args.pairs else list_images(args.data)
     reports = [Path(path) for path in (args.json, args.csv) if path]
     inputs = [file for pair in files for file in pair] if args.pairs else files
-    keep_inputs(reports, [*inputs, *([Path(args.model)] if args.model else [])])
+    if len({os.path.realpath(report) for report in reports}) < len(reports):
+        raise InputError(f"`json` and `csv` are both {args.csv}; name two files")
+    keep_inputs(reports, [*inputs, *model_files(args.model)])
     predict = restore_alone = None
     if args.model:
         restorer = Restorer.from_preset(args.model, args.task, precision=args.precision)
@@ -118,8 +121,9 @@ def _degraded(task, args, asked):
 
 
 def _print(rows, mean):
+    rows = [{**row, "name": printable(row["name"])} for row in [*rows, {"name": "mean", **mean}]]
     width = max(len(row["name"]) for row in rows)
-    for row in [*rows, {"name": "mean", **mean}]:
+    for row in rows:
         blocking = f"  PSNR-B {row['psnrb']:6.2f} dB" if "psnrb" in row else ""
         print(f"{row['name']:{width}s}  {row['psnr']:6.2f} dB  {row['ssim']:.4f}{blocking}")
 

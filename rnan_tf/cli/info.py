@@ -1,8 +1,7 @@
 """What a model is and how it was trained: `rnan-tf info MODEL`. Reads its card, and imports no TensorFlow for it."""
 
-from rnan_tf.cli.options import printable
 from rnan_tf.cli.parser import Parser
-from rnan_tf.errors import command
+from rnan_tf.errors import command, printable
 from rnan_tf.restoring.card import ModelCard, read_card
 from rnan_tf.restoring.runtimes.described import read_description
 from rnan_tf.weights import read_manifest

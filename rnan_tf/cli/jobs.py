@@ -129,15 +129,21 @@ def keep_inputs(outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str 
             raise InputError(f"{output} is an input and would be written over; name another place")
 
 
-def check_report(report: str, jobs: list[Job]) -> None:
-    """Check that a report is a file, and neither a photograph nor a result.
+def model_files(model: str | None) -> list[Path]:
+    """Return the files of a network that was asked for: a file, or all that are below a folder."""
+    path = Path(model or os.devnull)
+    return list(path.rglob("*")) if path.is_dir() else [path]
+
+
+def check_report(report: str, jobs: list[Job], model: str | None) -> None:
+    """Check that a report is a file, and no photograph, result or part of the model.
 
     Raises:
         InputError: it is not.
     """
     if report == STREAM:
         raise InputError(f"`report` {STREAM} is no file's name; name one, such as report.csv")
-    keep_inputs([report], [job.source for job in jobs if job.source != STREAM])
+    keep_inputs([report], [*(job.source for job in jobs if job.source != STREAM), *model_files(model)])
     if os.path.realpath(report) in {os.path.realpath(job.target) for job in jobs if job.target != STREAM}:
         raise InputError(f"`report` {report} is where a result goes; name another file")
 

@@ -148,8 +148,3 @@ def one_thread_an_operator(model: str | None) -> None:
 
     if not model or runs_on_keras(model):
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-
-
-def printable(text: str) -> str:
-    """Return a text whose control characters, which a terminal would obey, and bytes that are no text are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -18,12 +18,11 @@ from rnan_tf.cli.options import (
     add_task,
     add_tiling,
     one_thread_an_operator,
-    printable,
 )
 from rnan_tf.cli.parser import Parser
 from rnan_tf.cli.report import Report
 from rnan_tf.cli.wrong_use import check_options, check_raw_is_there
-from rnan_tf.errors import InputError, JobError, command, is_out_of_memory, with_dashes
+from rnan_tf.errors import InputError, JobError, command, is_out_of_memory, printable, with_dashes
 from rnan_tf.files import make_folder, remove_leftovers
 from rnan_tf.photos.decoding import image_size
 from rnan_tf.photos.metadata import NO_METADATA
@@ -57,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     jobs = plan(args.photos, args.output, args.format and f".{args.format}")
     check_raw_is_there(args, jobs)
     if args.report:
-        check_report(args.report, jobs)
+        check_report(args.report, jobs, args.model)
     if args.shard:
         jobs = in_shard(jobs, args.output, *args.shard)
     count = len(jobs)

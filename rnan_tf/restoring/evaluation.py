@@ -57,14 +57,14 @@ def evaluate(
         What became of each image.
 
     Raises:
-        InputError: an image is too small for the borders that its task leaves out.
+        InputError: an image is too small for SSIM's window inside the borders that its task leaves out.
     """
     for index, (name, clean, *given) in enumerate(images):
         height, width = clean.shape[:2]
-        if min(height, width) <= 2 * task.scoring.border:
+        least = task.scoring.least_side
+        if min(height, width) < least:
             raise InputError(
-                f"{name}: {width}x{height} is too small to be scored, which leaves out {task.scoring.border} pixels at "
-                "every border"
+                f"{name}: {width}x{height} is too small to be measured, which takes at least {least}x{least}"
             )
         degraded = given[0] if given else task.degrade(clean, (seed, index), strength)
         if restore_alone:

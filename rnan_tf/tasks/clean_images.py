@@ -1,14 +1,13 @@
 """Photographs as the clean images of a task."""
 
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from rnan_tf.errors import ImageError, InputError
+from rnan_tf.errors import ImageError, InputError, say_skipped
 from rnan_tf.photos.finding import list_images
 from rnan_tf.photos.photo import read_photo
 from rnan_tf.tasks.task import Task
@@ -68,7 +67,7 @@ def try_read(file: Path, task: Task, min_size: int) -> np.ndarray | None:
     try:
         image = read_clean(file, task)
     except ImageError as error:
-        print(f"skipped: {error}", file=sys.stderr)
+        say_skipped(error)
         return None
     return image if is_large_enough(file, image, min_size) else None
 
@@ -77,7 +76,7 @@ def is_large_enough(file: Path, image: np.ndarray, min_size: int) -> bool:
     """Return whether an image has the least height and width; if not, say so in a line."""
     height, width = image.shape[:2]
     if min(height, width) < min_size:
-        print(f"skipped: {file} is {width}x{height}, smaller than {min_size}x{min_size}", file=sys.stderr)
+        say_skipped(f"{file} is {width}x{height}, smaller than {min_size}x{min_size}")
         return False
     return True
 

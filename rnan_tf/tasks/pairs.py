@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from rnan_tf.errors import ImageError, InputError
+from rnan_tf.errors import ImageError, InputError, say_skipped
 from rnan_tf.photos.finding import list_images
 from rnan_tf.tasks.clean_images import is_large_enough, read_clean
 from rnan_tf.tasks.task import Task
@@ -51,7 +51,7 @@ def list_pairs(degraded: str | os.PathLike[str], clean: str | os.PathLike[str]) 
     for folder, files, others in ((degraded, theirs, ours), (clean, ours, theirs)):
         if alone := [files[name].name for name in files if name not in others]:
             more = f" and {len(alone) - _NAMED} more" if len(alone) > _NAMED else ""
-            print(f"skipped: {folder} has no partner for {', '.join(alone[:_NAMED])}{more}", file=sys.stderr)
+            say_skipped(f"{folder} has no partner for {', '.join(alone[:_NAMED])}{more}")
     return [Pair(theirs[name], ours[name]) for name in names]
 
 
@@ -105,12 +105,13 @@ def stack(degraded: np.ndarray, clean: np.ndarray) -> np.ndarray:
     return np.concatenate([cells, degraded], axis=2)
 
 
-def read_pairs(pairs: Iterable[Pair], task: Task) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def read_pairs(pairs: Iterable[Pair], task: Task, min_size: int = 1) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Read pairs one after the other, naming and skipping what cannot be used.
 
     Args:
         pairs: their files.
         task: the task.
+        min_size: least height and width of a clean image.
 
     Yields:
         (name of the clean file, clean image, degraded image), as `read_pair` returns them.
@@ -121,13 +122,13 @@ def read_pairs(pairs: Iterable[Pair], task: Task) -> Iterator[tuple[str, np.ndar
     unusable: list[Pair] = []
     usable = False
     for pair in pairs:
-        if images := _try_read(pair, task, 1):
+        if images := _try_read(pair, task, -(-min_size // task.scale)):
             usable = True
             yield pair.clean.name, images[1], images[0]
         else:
             unusable.append(pair)
     if not usable:
-        raise InputError(no_usable_pair(unusable, 1))
+        raise InputError(no_usable_pair(unusable, -(-min_size // task.scale)))
 
 
 def try_read_stack(pair: Pair, task: Task, min_size: int) -> np.ndarray | None:

@@ -40,6 +40,11 @@ class Scoring:
     ssim_window: str = "gaussian"
     blocking: bool = False
 
+    @property
+    def least_side(self) -> int:
+        """The least height and width of an image that can be measured."""
+        return 2 * self.border + (11 if self.ssim_window == "gaussian" else 8)
+
 
 @dataclass(frozen=True)
 class Task:

@@ -61,8 +61,8 @@ def save_checkpoint(folder: Path, model: keras.Model, progress: Progress) -> Non
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"step-{progress.step:09d}"
-    if target.exists():
-        shutil.rmtree(target)
+    if target.exists():  # the run was resumed from it and has done no step since
+        return
     with replacing(target) as temporary:
         temporary.mkdir()
         try:

@@ -1,13 +1,12 @@
 """Degradation on other machines: photographs that they can read too, and the way to TensorFlow's data service."""
 
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tensorflow as tf
 
-from rnan_tf.errors import ImageError, InputError
+from rnan_tf.errors import ImageError, InputError, say_skipped
 from rnan_tf.files import replacing
 from rnan_tf.photos.photo import Photo, write_photo
 from rnan_tf.tasks.clean_images import read_clean
@@ -55,10 +54,10 @@ def store_photographs(files: Sequence[Path], spec: PatchSpec, folder: Path) -> N
             try:
                 image = read_clean(file, spec.task)
             except ImageError as error:
-                print(f"skipped: {error}", file=sys.stderr)
+                say_skipped(error)
                 continue
             if min(image.shape[:2]) < spec.clean_size:
-                print(f"skipped: {file} is smaller than {spec.clean_size}x{spec.clean_size}", file=sys.stderr)
+                say_skipped(f"{file} is smaller than {spec.clean_size}x{spec.clean_size}")
                 continue
             write_photo(temporary / f"{count:06d}.png", Photo(image, None, None, "PNG"))
             count += 1

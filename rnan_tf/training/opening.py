@@ -99,9 +99,10 @@ def follow(
 
 
 def _validation_images(split, spec):
+    least = spec.task.scoring.least_side
     if spec.paired:
-        return list(read_pairs([each.source for each in split.validation], spec.task))
-    return read_images([each.file for each in split.validation], spec.task)
+        return list(read_pairs([each.source for each in split.validation], spec.task, least))
+    return read_images([each.file for each in split.validation], spec.task, least)
 
 
 def _find(config, by_content, started, kept):
@@ -125,10 +126,11 @@ def _can_be_used(config):
 
     def can_be_used(photograph):
         try:
-            read(photograph.source, task)
+            images = read(photograph.source, task)
         except ImageError:
             return False
-        return True
+        clean = images[1] if config.pairs else images
+        return min(clean.shape[:2]) >= task.scoring.least_side
 
     return can_be_used
 

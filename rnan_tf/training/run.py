@@ -176,6 +176,7 @@ class Run:
             )
         self.progress = restore_progress(self._checkpoints, self.network, self.strategy)
         self.progress.rollbacks, self.progress.dropped = 1, failed.dropped
+        self.progress.best = max(self.progress.best, failed.best)  # that of best.keras, which stays
         print(f"{bad} up to step {failed.step}; going back to step {self.progress.step} at half the learning rate")
 
     def _fit(self, signals):

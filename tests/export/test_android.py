@@ -30,6 +30,7 @@ def answers(tmp_path_factory):
         sizes = [image[key] for key in ("height", "width", "channels")] + [2 ** image["bits"] - 1]
         sizes += [image[key] for key in ("scale", "tile", "overlap")]
         lines.append(" ".join(["image", *map(str, sizes + image["pixels"])]))
+    lines += ["broken NaN", "broken Infinity", "broken 1"]
     printed = subprocess.run(
         ["java", "-cp", jar, "TilingVectorsKt"], input="\n".join(lines), stdout=subprocess.PIPE, text=True, check=True
     )
@@ -49,5 +50,12 @@ def test_axes(answers):
 @pytest.mark.slow
 def test_images(answers):
     vectors, words = answers
-    for image, answer in zip(vectors["images"], words[len(vectors["axes"]) :], strict=True):
+    for image, answer in zip(vectors["images"], words[len(vectors["axes"]) : -3], strict=True):
         assert [int(word) for word in answer] == image["restored"]
+
+
+@pytest.mark.slow
+def test_values_that_are_not_finite_are_named(answers):
+    said = [" ".join(answer) for answer in answers[1][-3:]]
+    broken = "the network gives NaN or infinity; the model or its weights are broken"
+    assert said == [broken, broken, "null"]

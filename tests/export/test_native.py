@@ -66,14 +66,17 @@ def exported(tmp_path_factory):
 
     @functools.cache
     def export(task):
-        model = random_model(task, **NETWORKS[task])
-        strengths = get_task(task).strength.limits if get_task(task).strength else (0, 0)
-        card = ModelCard.of_task(get_task(task), strengths, model.conditional, tile=TILE, overlap=4)
         path = folder / f"{task}.tflite"
-        path.write_bytes(exporting.add_card(exporting.convert(model, TILE), card))
+        path.write_bytes(file_of(task, random_model(task, **NETWORKS[task])))
         return path
 
     return export
+
+
+def file_of(task, model):
+    strengths = get_task(task).strength.limits if get_task(task).strength else (0, 0)
+    card = ModelCard.of_task(get_task(task), strengths, model.conditional, tile=TILE, overlap=4)
+    return exporting.add_card(exporting.convert(model, TILE), card)
 
 
 def run(built, *arguments):
@@ -218,6 +221,19 @@ class TestWrongUse:
         assert done.returncode == 1
         (line,) = done.stderr.splitlines()
         assert line.endswith("none/out.png: cannot be written; check its folder")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_named(built, tmp_path, value):
+    model = random_model("jpeg", **NETWORKS["jpeg"])
+    bias = model.get_layer("tail").weights[-1]
+    bias.assign(np.full(bias.shape, value))
+    (tmp_path / "broken.tflite").write_bytes(file_of("jpeg", model))
+    write_photo(tmp_path / "in.png", photograph(1))
+    done = run(built, tmp_path / "broken.tflite", tmp_path / "in.png", tmp_path / "out.png")
+    assert done.returncode == 1 and not (tmp_path / "out.png").exists()
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("the network gives NaN or infinity; the model or its weights are broken")
 
 
 @pytest.mark.usefixtures("built")

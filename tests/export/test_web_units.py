@@ -104,6 +104,12 @@ def test_axes(answers):
         np.testing.assert_array_equal(np.float32(answer["weights"]), np.float32(axis["weights"]))
 
 
+def test_values_that_are_not_finite_are_named(answers):
+    *_, told = answers
+    broken = "the network's values are not finite; choose the processor to compute"
+    assert told["broken"] == [broken, broken, 255]
+
+
 def test_images(answers):
     vectors, *_, told = answers
     for image, answer in zip(vectors["images"], told["images"], strict=True):

@@ -21,10 +21,12 @@ import skimage.data
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pillow_heif import from_pillow
 
 from rnan_tf.export import onnx as onnx_export
 from rnan_tf.export.tflite import exporting
 from rnan_tf.network.loading import save_model
+from rnan_tf.photos.photo import write_photo
 from rnan_tf.restoring.card import card_of
 from rnan_tf.training.config import TrainConfig
 from tests.conftest import ROOT
@@ -86,6 +88,12 @@ def whole(tmp_path_factory):
     for name, options in (("png", {}), ("jpg", {}), ("tiff", {"compression": "tiff_lzw"}), ("webp", {}), ("bmp", {})):
         image.save(folder / f"image.{name}", **options)
         images.append((name, damaged((folder / f"image.{name}").read_bytes())))
+    for name in ("png", "tif"):
+        write_photo(folder / f"16.{name}", np.asarray(image, np.uint16) * 257)
+        images.append((name, damaged((folder / f"16.{name}").read_bytes())))
+    image.save(folder / "image.avif")
+    from_pillow(image).save(folder / "image.heic")
+    images += [(name, damaged((folder / f"image.{name}").read_bytes())) for name in ("avif", "heic")]
     keras.utils.set_random_seed(0)
     model = random_model("denoise", **{**LITE, "filters": 4, "num_blocks": 2})
     card = card_of(model, "fuzzed")

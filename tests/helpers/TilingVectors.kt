@@ -1,5 +1,5 @@
 // Reads the numbers of tests/data/tiling.json as words and prints what Kotlin makes of them, for test_android.py.
-// "axis SIZE TILE OVERLAP" -> starts, then weights; "image HEIGHT WIDTH CHANNELS PEAK SCALE TILE OVERLAP PIXELS..." -> pixels.
+// "axis SIZE TILE OVERLAP" -> starts, then weights; "broken VALUE" -> what is said of a network that gives it; "image HEIGHT WIDTH CHANNELS PEAK SCALE TILE OVERLAP PIXELS..." -> pixels.
 import rnan.Pixels
 import rnan.Tiling
 
@@ -14,6 +14,12 @@ fun network(tile: FloatArray, side: Int, channels: Int, scale: Int): FloatArray 
 fun main() {
     for (line in generateSequence(::readLine)) {
         val words = line.split(" ")
+        if (words[0] == "broken") {
+            val white = Pixels(4, 4, 1, 255, IntArray(16) { 255 })
+            val value = words[1].toFloat()
+            println(runCatching { Tiling(4, 0).restore(white, 1) { FloatArray(16) { value } } }.exceptionOrNull()?.message)
+            continue
+        }
         val numbers = words.drop(1).map { it.toInt() }
         if (words[0] == "axis") {
             val spans = Tiling(numbers[1], numbers[2]).spans(numbers[0])

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 
 const [bundle] = process.argv.slice(2);
-const { jpegQuality, measureNoise, readHeader, restore, spans } = await import(bundle);
+const { jpegQuality, level, measureNoise, readHeader, restore, spans } = await import(bundle);
 const asked = JSON.parse(readFileSync(0, "utf8"));
 
 // The network of tests/helpers/tiling_vectors.py.
@@ -33,9 +33,16 @@ for (const image of asked.images) {
   const { values } = await restore(pixels(image), scale, image, network(tile, scale, channels), { onRows });
   images.push({ restored: Array.from(values), rows });
 }
+const broken = [NaN, Infinity, 1].map((value) => {
+  try {
+    return level(value, 255);
+  } catch (error) {
+    return error.message;
+  }
+});
 const noises = asked.noises.map((image) => measureNoise(pixels(image)));
 const headers = asked.files.map((file) => {
   const header = readHeader(readFileSync(file));
   return { ...header, quality: header.tables.length ? jpegQuality(header.tables) : null };
 });
-console.log(JSON.stringify({ axes, images, noises, headers }));
+console.log(JSON.stringify({ axes, images, broken, noises, headers }));

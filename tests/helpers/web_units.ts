@@ -2,4 +2,4 @@
 export { readHeader } from "../../export/web/src/file_header";
 export { jpegQuality } from "../../export/web/src/jpeg_quality";
 export { measureNoise } from "../../export/web/src/noise";
-export { restore, spans } from "../../export/web/src/tiling";
+export { level, restore, spans } from "../../export/web/src/tiling";

@@ -213,6 +213,13 @@ def test_the_degraded_input_scores_as_in_the_papers_tables(data_folder, name, st
         assert mean["ssim"] == pytest.approx(ssim, abs=0.001)
 
 
-def test_an_image_smaller_than_the_borders_is_named():
-    with pytest.raises(InputError, match=r"tiny: 6x4 is too small to be scored, which leaves out 2 pixels"):
-        list(evaluate([("tiny", np.zeros((4, 6, 3), np.uint8))], get_task("sr-x2")))
+@pytest.mark.parametrize(("task", "least"), [("sr-x2", 15), ("sr-x4", 19), ("denoise", 11), ("denoise-gray", 11)])
+def test_an_image_that_ssims_window_does_not_fit_in_is_named(task, least):
+    task = get_task(task)
+    least -= least % task.scale and task.scale - least % task.scale  # sizes are multiples of the scale
+    with pytest.raises(InputError, match=rf"^tiny: 40x{least - task.scale} is too small to be measured"):
+        list(evaluate([("tiny", np.zeros((least - task.scale, 40, task.channels), np.uint8))], task, 25))
+    for side in (task.scoring.least_side, 40):
+        side += -side % task.scale
+        (measured,) = evaluate([("small", np.full((side, side, task.channels), 99, np.uint8))], task, 25)
+        assert np.isfinite(measured.scores["ssim"])

@@ -53,6 +53,14 @@ def test_the_newest_is_loaded(model, folder):
     assert restore_checkpoint(folder / "absent", model) == Progress()
 
 
+def test_what_a_run_was_resumed_from_is_not_written_anew(model, folder, monkeypatch):
+    """Another one of the step could fail half way, when the old one is gone."""
+    before = (folder / BOTH[0] / "progress.json").read_bytes()
+    monkeypatch.setattr(model, "save_weights", lambda path: pytest.fail("written"))
+    save_checkpoint(folder, model, Progress(step=3))
+    assert names(folder) == BOTH and (folder / BOTH[0] / "progress.json").read_bytes() == before
+
+
 def cut(path):
     path.write_bytes(path.read_bytes()[:1000])
 

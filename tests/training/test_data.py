@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.data
+import tensorflow as tf
 from PIL import Image
 
 from rnan_tf.cli.train import main
@@ -15,6 +16,7 @@ from rnan_tf.training import memory, opening, run
 from rnan_tf.training.checkpoints import Progress
 from rnan_tf.training.config import TrainConfig
 from rnan_tf.training.data import read_split
+from rnan_tf.training.folder import RunFolder
 from rnan_tf.training.run import Run
 
 CAT = skimage.data.chelsea()
@@ -145,7 +147,7 @@ def test_the_command_line_refuses_them_too(photos, opened, tmp_path, capsys):
 
 
 def test_with_leave_a_run_goes_on_with_others_and_keeps_its_split(photos, opened, tmp_path):
-    opened(photos)
+    first = opened(photos)
     save(photos / "!first.png", 7)  # would be held out, were the photographs split anew
     save(photos / "3.png", 8)
     (photos / "5.png").unlink()
@@ -153,6 +155,7 @@ def test_with_leave_a_run_goes_on_with_others_and_keeps_its_split(photos, opened
     expected = (["!first.png", "1.png", "2.png", "3.png", "4.png"], ["0.png"])
     found = opened(photos, data_changed=True)
     assert tuple(map(sorted, names(found))) == expected
+    assert found.key != first.key  # of the data service's copies
     assert names(opened(photos)) == names(found)  # from now on they are the run's
     save(photos / "0.png", 11)  # what was held out is, whatever it shows now
     (photos / "x.png").unlink()
@@ -229,6 +232,29 @@ def test_whether_they_are_kept_in_memory_is_decided_once(photos, opened, tmp_pat
         monkeypatch.setattr(opening, "memory_limit", lambda limit=limit: 16 * size - limit)  # on another machine
         assert opened(photos).cached is cached
         shutil.rmtree(tmp_path / "run")
+
+
+def test_a_worker_with_other_memory_does_as_the_chief(photos, opened, tmp_path, monkeypatch):
+    for cached in (True, False):
+        monkeypatch.setattr(opening, "memory_limit", lambda cached=cached: 10**9 * cached)
+        opened(photos)
+        monkeypatch.setattr(opening, "memory_limit", lambda cached=cached: 10**9 * (not cached))
+        config = TrainConfig(task="denoise", data=(str(photos),), model="rnan_lite", patch_size=16).resolved(False)
+        data = opening.follow(RunFolder(tmp_path / "run"), config, tf.distribute.get_strategy(), None, False)
+        assert data.cached is cached
+        shutil.rmtree(tmp_path / "run")
+
+
+def test_photographs_too_small_to_validate_on_are_named(photos, opened, capsys):
+    Image.fromarray(CAT[:10, :70]).save(photos / "0.png")
+    assert names(opened(photos))[1] == ["1.png"]
+    tiny = photos.parent / "tiny"
+    tiny.mkdir()
+    shutil.move(photos / "0.png", tiny / "0.png")
+    shutil.rmtree(photos.parent / "run")
+    with pytest.raises(InputError, match="at least 11x11"):
+        opened(photos, val_data=[tiny])
+    assert "0.png is 70x10, smaller than 11x11" in capsys.readouterr().err
 
 
 def test_a_run_of_version_0_1_stays_as_it_was(photos, opened, tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from rnan_tf.training.checkpoints import Progress
 from rnan_tf.training.compilation import compile_model, inner_optimizer
 from rnan_tf.training.config import TrainConfig
 from rnan_tf.training.divergence import Diverged, Guard
+from rnan_tf.training.run import Run
 from rnan_tf.training.train_step import TrainedRNAN
 
 TINY_RECIPE = Path(__file__).parents[1] / "helpers" / "tiny.json"
@@ -184,6 +185,14 @@ def test_a_run_goes_back_and_halves_the_rate_once(photographs, tmp_path, monkeyp
     assert (progress["dropped"], progress["bad_in_a_row"], progress["rollbacks"]) == (3, 0, 1)
     assert [(row["step"], row["dropped"]) for row in progress["history"]] == [(2, 1), (4, 3), (6, 3)]
     assert all(np.isfinite(row["loss"]) and row["loss"] > 0 for row in progress["history"])
+
+
+def test_a_run_that_goes_back_remembers_its_best(tmp_path, monkeypatch):
+    """Another network, worse than best.keras, would take its place."""
+    monkeypatch.setattr(rnan_tf.training.run, "restore_progress", lambda *_: Progress(step=2, best=30.0))
+    run = Run(None, None, None, tmp_path, progress=Progress(step=4, best=40.0))
+    run._roll_back("a test")
+    assert run.progress == Progress(step=2, best=40.0, rollbacks=1)
 
 
 def test_a_run_that_diverges_again_fails_with_1(photographs, tmp_path, monkeypatch, capsys):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from rnan_tf.errors import InputError
+from rnan_tf.errors import InputError, JobError, first_line
 from rnan_tf.restoring.card import CARD_FILE, ModelCard, read_card
 from rnan_tf.restoring.runtimes.runtime import Runtime, damaged
 from rnan_tf.tasks.task import get_task
@@ -57,7 +57,10 @@ class SavedModelRuntime(Runtime):
             arguments = {"image": tf.constant(np.ascontiguousarray(tiles, np.float32))}
             if self.card.conditional:  # served models are told strengths in the user's unit
                 arguments["level"] = tf.fill([len(tiles)], tf.constant(strength, tf.float32))
-            return np.asarray(self._function(**arguments)["restored"])
+            try:
+                return np.asarray(self._function(**arguments)["restored"])
+            except tf.errors.InvalidArgumentError as error:  # the graph checks its result
+                raise JobError(f"{self.name}: {first_line(error)}; the model or its weights are broken") from error
 
         # One by one, on all cores: threads that share the function would crash it, as KerasRuntime says.
         strengths = np.broadcast_to(strength, len(batch))

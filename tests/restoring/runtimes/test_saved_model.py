@@ -1,15 +1,19 @@
 """rnan_tf.restoring.runtimes.saved_model: the card in a SavedModel's folder, and folders without one."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnan_tf.errors import InputError
-from rnan_tf.restoring.card import CARD_FILE, ModelCard
+from rnan_tf.errors import InputError, JobError
+from rnan_tf.export.saved_model.graph import ServingGraph
+from rnan_tf.restoring.card import CARD_FILE, ModelCard, card_of
 from rnan_tf.restoring.runtimes.saved_model import SavedModelRuntime
+from rnan_tf.restoring.tiling import Tiling
 from rnan_tf.tasks.task import get_task
+from tests.helpers.random_networks import random_model
 from tests.restoring.runtimes.conftest import TILE
 
 
@@ -24,6 +28,19 @@ def test_strengths_are_served_in_the_users_unit(exports, opened):
     batch = np.random.default_rng(0).random((2, TILE, TILE, 3), dtype=np.float32)
     expected = served(image=tf.constant(batch), level=tf.constant([30.0, 30.0]))["restored"]
     np.testing.assert_array_equal(opened["saved_model"][1].run(batch, 30), expected)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_named(tmp_path, value):
+    model = random_model("denoise-gray", filters=4, num_blocks=2, channels=1)
+    bias = model.get_layer("tail").weights[-1]
+    bias.assign(np.full(bias.shape, value))
+    card = card_of(model, "broken")
+    ServingGraph(model, card, Tiling(16, 4), 4000).save(tmp_path / "1")
+    (tmp_path / "1" / CARD_FILE).parent.mkdir()
+    (tmp_path / "1" / CARD_FILE).write_text(json.dumps(card.to_dict()))
+    with pytest.raises(JobError, match=r"1: .*; the model or its weights are broken$"):
+        SavedModelRuntime.open(tmp_path / "1").run(np.zeros((1, 16, 16, 1), np.float32), 0)
 
 
 def test_version_0_1_had_no_card(folder):
