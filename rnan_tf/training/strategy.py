@@ -180,7 +180,7 @@ def _workers():
         if int(task["index"]) < 0 or not all(_is_address(address) for job in jobs.values() for address in job):
             raise ValueError(f"addresses must be texts such as host:port, as {here!r} should be")
         return sum(len(job) for job in jobs.values())
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(
             f"TF_CONFIG is not a cluster's description ({type(error).__name__}: {error}); it must look like "
             '{"cluster": {"worker": ["host1:port", "host2:port"]}, "task": {"type": "worker", "index": 0}}'

@@ -227,6 +227,7 @@ CLUSTER = {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}
         (Placement(), "[]", "TF_CONFIG is not a cluster's description"),
         (Placement(), {"cluster": CLUSTER}, "TF_CONFIG is not a cluster's description"),
         (Placement(), {"cluster": CLUSTER, "task": {"type": "worker", "index": 2}}, "IndexError"),
+        (Placement(), {"cluster": CLUSTER, "task": {"type": "worker", "index": float("inf")}}, "OverflowError"),
         (Placement(), {"cluster": CLUSTER, "task": {"type": "chief", "index": 0}}, "chief"),
         (Placement(), {"cluster": {"ps": ["a:1"]}, "task": {"type": "ps", "index": 0}}, "only chief and worker"),
         (Placement(), {"cluster": {"a\nb": ["a:1"]}, "task": {"type": "ps", "index": 0}}, r"the jobs \['a\\nb'\]"),

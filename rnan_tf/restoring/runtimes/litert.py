@@ -60,7 +60,9 @@ class LiteRtRuntime(Runtime):
         try:
             if model[4:8] != b"TFL3":
                 raise ValueError("no TFLite file")
-            return cls(name, read_card(read_tflite_card(model), name, task), model)
+            card = read_card(read_tflite_card(model), name, task)
+            _check_sizes(model)
+            return cls(name, card, model)
         except InputError:
             raise
         except ImportError as error:
@@ -93,6 +95,7 @@ class LiteRtRuntime(Runtime):
         return count_operators(self._content)
 
 
+_LARGEST = 2**28  # values in a tensor; those of the largest network have a tenth of it
 _loading = Lock()  # as `_no_notices` exchanges a file descriptor of the whole process
 
 
@@ -146,14 +149,55 @@ def count_operators(model: bytes) -> dict[str, int]:
     """Return the operators of a `.tflite` file's content: name -> count, the most frequent first."""
     from ai_edge_litert import schema_py_generated as schema
 
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
-    root = schema.Model.GetRootAsModel(model, 0)
-    codes = [root.OperatorCodes(i) for i in range(root.OperatorCodesLength())]
-    graphs = [root.Subgraphs(i) for i in range(root.SubgraphsLength())]
-    indices = [graph.Operators(i).OpcodeIndex() for graph in graphs for i in range(graph.OperatorsLength())]
-    # Codes below 127 are in the deprecated field too, and in old files only there.
-    found = (names[max(codes[i].BuiltinCode(), codes[i].DeprecatedBuiltinCode())] for i in indices)
+    found = (name for *_, name in _operators(schema.Model.GetRootAsModel(model, 0)))
     return dict(Counter(found).most_common())
+
+
+def _operators(root: Any) -> Iterator[tuple[Any, Any, str]]:
+    """Yield (its graph, an operator, the operator's name) of a model."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+    codes = [root.OperatorCodes(i) for i in range(root.OperatorCodesLength())]
+    for graph in (root.Subgraphs(i) for i in range(root.SubgraphsLength())):
+        for operator in (graph.Operators(i) for i in range(graph.OperatorsLength())):
+            code = codes[operator.OpcodeIndex()]
+            # Codes below 127 are in the deprecated field too, and in old files only there.
+            yield graph, operator, names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+
+
+def _check_sizes(model: bytes) -> None:
+    """Check, before LiteRT makes room for them, that a file's tensors are not too large, nor larger than it says.
+
+    LiteRT takes the sizes of two operators' results from constants: a few damaged bytes would fill the memory.
+
+    Raises:
+        ValueError: they are.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    root = schema.Model.GetRootAsModel(model, 0)
+
+    def shape(graph: Any, index: int) -> np.ndarray:
+        tensor = graph.Tensors(index)
+        return np.asarray(tensor.ShapeAsNumpy() if tensor.ShapeLength() else [], np.float64)
+
+    def numbers(graph: Any, index: int) -> np.ndarray:
+        return np.asarray(root.Buffers(graph.Tensors(index).Buffer()).DataAsNumpy().view(np.int32), np.float64)
+
+    for graph in (root.Subgraphs(i) for i in range(root.SubgraphsLength())):
+        if any(shape(graph, i).prod() > _LARGEST for i in range(graph.TensorsLength())):
+            raise ValueError(f"a tensor of more than {_LARGEST:,} values")
+    for graph, operator, name in _operators(root):
+        inputs, said = operator.InputsAsNumpy(), shape(graph, operator.Outputs(0))
+        if name == "PAD":
+            made = shape(graph, inputs[0]) + numbers(graph, inputs[1]).reshape(-1, 2).sum(axis=1)
+        elif name == "TRANSPOSE_CONV":
+            made = numbers(graph, inputs[0])
+        else:
+            continue
+        if not np.array_equal(made, said):
+            raise ValueError(f"{name} makes another size than the file says")
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from rnan_tf.errors import InputError
-from rnan_tf.restoring.runtimes.litert import LiteRtRuntime, count_operators, read_tflite_card
+from rnan_tf.restoring.runtimes.litert import LiteRtRuntime, _operators, count_operators, read_tflite_card
 from tests.restoring.runtimes.conftest import TILE
 
 
@@ -50,6 +50,26 @@ def test_a_result_that_is_no_tensor_of_the_file(exports):
     table = schema.Model.GetRootAsModel(content, 0).SignatureDefs(0).Outputs(0)._tab
     struct.pack_into("<I", content, table.Pos + table.Offset(6), 30180)  # the field tensor_index
     with pytest.raises(InputError, match=r"^m: cannot be loaded \(Invalid tensor index 30180"):
+        LiteRtRuntime.from_content("m", bytes(content))
+
+
+@pytest.mark.parametrize("name", ["PAD", "TRANSPOSE_CONV"])
+def test_a_constant_that_would_fill_the_memory(exports, name):
+    """Found by `make fuzz`: LiteRT took 2.4 GB before it refused the file, or did not come back."""
+    content = bytearray(exports["tflite"][1].read_bytes())
+    root = schema.Model.GetRootAsModel(content, 0)
+    operator = next(operator for _, operator, each in _operators(root) if each == name)
+    tensor = root.Subgraphs(0).Tensors(operator.Inputs(1 if name == "PAD" else 0))
+    root.Buffers(tensor.Buffer()).DataAsNumpy().view(np.int32)[2] += 9437185
+    with pytest.raises(InputError, match=rf"^m: cannot be loaded \({name} makes another size than the file says"):
+        LiteRtRuntime.from_content("m", bytes(content))
+
+
+def test_a_tensor_that_would_fill_the_memory(exports):
+    content = bytearray(exports["tflite"][1].read_bytes())
+    graph = schema.Model.GetRootAsModel(content, 0).Subgraphs(0)
+    graph.Tensors(graph.Inputs(0)).ShapeAsNumpy()[1:3] = 2**15
+    with pytest.raises(InputError, match=r"^m: cannot be loaded \(a tensor of more than 268,435,456 values"):
         LiteRtRuntime.from_content("m", bytes(content))
 
 
