@@ -117,7 +117,7 @@ class Runtime(ABC):
             told = ", ".join(f"{name} {list(shape)}" for name, shape in inputs.items())
             raise InputError(f"{self.name}: takes {told}, which its card does not say; export it again")
         sides = {side for side in inputs["image"][1:3] if isinstance(side, int) and side > 0}
-        if not sides:
+        if not sides and self.card.tile is None:
             return
         if len(sides) != 1 or self.card.tile not in (None, *sides):
             shape = list(inputs["image"])
