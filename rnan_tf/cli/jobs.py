@@ -130,8 +130,10 @@ def keep_inputs(outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str 
 
 
 def model_files(model: str | None) -> list[Path]:
-    """Return the files of a network that was asked for: a file, or all that are below a folder."""
-    path = Path(model or os.devnull)
+    """Return the files of a network that was asked for: a file, all that are below a folder, or none of None."""
+    if model is None:
+        return []
+    path = Path(model)
     return list(path.rglob("*")) if path.is_dir() else [path]
 
 

@@ -121,14 +121,15 @@ def read_pairs(pairs: Iterable[Pair], task: Task, min_size: int = 1) -> Iterator
     """
     unusable: list[Pair] = []
     usable = False
+    least = -(-min_size // task.scale)  # of a degraded image
     for pair in pairs:
-        if images := _try_read(pair, task, -(-min_size // task.scale)):
+        if images := _try_read(pair, task, least):
             usable = True
             yield pair.clean.name, images[1], images[0]
         else:
             unusable.append(pair)
     if not usable:
-        raise InputError(no_usable_pair(unusable, -(-min_size // task.scale)))
+        raise InputError(no_usable_pair(unusable, least))
 
 
 def try_read_stack(pair: Pair, task: Task, min_size: int) -> np.ndarray | None:
