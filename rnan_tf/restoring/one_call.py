@@ -1,6 +1,7 @@
 """Restore one photograph in one call, as the command line does."""
 
 import os
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ def restore(
     model: str | None = None,
     fast: bool = False,
     precision: str = "float32",
+    white_balance: Sequence[float] | None = None,
+    linear: bool = False,
     **options: Any,
 ) -> Photo | np.ndarray:
     """Restore one photograph; for several make a `Restorer`, which loads its network once.
@@ -37,6 +40,8 @@ def restore(
         model: another network; see `Restorer.from_preset`.
         fast: take the preset's int8 network.
         precision: see `Restorer.from_preset`.
+        white_balance: of raw files alone: gains of red, green and blue; None takes the camera's own.
+        linear: of raw files alone: leave out sRGB's curve, and the profile.
         **options: those of `Restorer.__call__`, such as `sigma` or `self_ensemble`.
 
     Returns:
@@ -47,8 +52,11 @@ def restore(
         InputError: there is no such network, the photograph cannot be read, or an option does not fit.
         JobError: the folder of `target` cannot be made or written into.
     """
+    opened = partial(Restorer.from_preset, fast=fast, precision=precision)
     if isinstance(photo, (str, os.PathLike)) and is_raw(photo):
-        return _restore_raw(Path(photo), target, task, model, fast, precision, options)
+        return _restore_raw(Path(photo), target, task, model, opened, white_balance, options | {"linear": linear})
+    if white_balance is not None or linear:
+        raise InputError("`white_balance` and `linear` are for raw photographs alone; leave them out")
     given = as_photo(photo)
     source = model
     if model is None:
@@ -56,7 +64,7 @@ def restore(
         source = task = preset_of(task, given) if task else choose(given).preset
     if source is None:
         return photo if isinstance(photo, np.ndarray) else given
-    restorer = Restorer.from_preset(source, task, fast, precision)
+    restorer = opened(source, task)
     if model is None and not restorer.card.conditional and restorer.card.strength:
         options.pop(restorer.card.strength, None)  # as of gray JPEGs: their preset needs none
     if target is not None:
@@ -72,13 +80,12 @@ def _restore_raw(
     target: str | os.PathLike[str] | None,
     task: str | None,
     model: str | None,
-    fast: bool,
-    precision: str,
+    opened: Callable[..., Restorer],
+    white_balance: Sequence[float] | None,
     options: dict[str, Any],
 ) -> Photo:
     check_raw_options(task, **options)
-    source, raw = model or preset_of("demosaic"), read_raw(path)
-    opened = partial(Restorer.from_preset, fast=fast, precision=precision)
+    source, raw = model or preset_of("demosaic"), read_raw(path, white_balance)
     demosaicer = opened(source, task if model else None)
     check_demosaics(demosaicer)
     if target is not None:

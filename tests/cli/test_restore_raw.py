@@ -169,6 +169,17 @@ def test_python_does_what_the_command_does(folder, options):
     assert (folder / "new" / "c.tif").read_bytes() == (folder / "b.tif").read_bytes()
 
 
+def test_white_balance_and_linear_light_in_python(folder):
+    exposed(300, side=128)
+    assert main(["restore", "a.dng", "-o", "b.tif", "--fast", "--white-balance", "2,1,1.5", "--linear"]) == 0
+    photo = rnan_tf.restore("a.dng", fast=True, white_balance=(2, 1, 1.5), linear=True)
+    np.testing.assert_array_equal(photo.pixels, read_photo("b.tif").pixels)
+    assert (photo.pixels != rnan_tf.restore("a.dng", fast=True, white_balance=(2, 1, 1.5)).pixels).any()
+    for option in ({"linear": True}, {"white_balance": (2, 1, 1.5)}):
+        with pytest.raises(InputError, match="for raw photographs alone"):
+            rnan_tf.restore(CAT, fast=True, **option)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -179,6 +190,7 @@ def test_python_does_what_the_command_does(folder, options):
         ({"blend": 0.5}, "leave `cfa` and `blend` out"),
         ({"model": "denoise"}, "restores no mosaics"),
         ({"target": "b.pdf"}, "no format has the extension '.pdf'"),
+        ({"white_balance": (1, 0, 2)}, "must be three gains above 0"),
     ],
 )
 def test_options_that_do_not_fit_in_python(folder, options, message):
