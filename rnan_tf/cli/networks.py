@@ -12,7 +12,7 @@ from rnan_tf.errors import InputError, with_dashes
 from rnan_tf.photos.photo import Photo
 from rnan_tf.photos.raw import RawPhoto
 from rnan_tf.restoring.choosing import check_raw_options, choose, implied_task, preset_of
-from rnan_tf.restoring.raw_photos import check_demosaics, find_raw_noise, restore_raw
+from rnan_tf.restoring.raw_photos import check_demosaics, noise_to_remove, restore_raw
 from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.tasks.strength import SIGMA, Found
 from rnan_tf.tasks.task import get_task
@@ -128,12 +128,14 @@ class Networks:
     def _noise_of_raw(self, raw):
         """Return (the noise that is taken away, None for none; what is said of it)."""
         args = self._args
-        if args.task or args.sigma not in (None, "auto"):
-            sigma = asked_strength(args, get_task(args.task or "denoise"))
-            return (Found(sigma), f", and denoise: {SIGMA.say(sigma)}") if sigma else (None, "")
-        found = find_raw_noise(raw)
-        said = f", and denoise, since it shows noise: {SIGMA.say(found.strength)}, {SIGMA.found_text}" if found else ""
-        return found, said
+        is_asked = args.sigma not in (None, "auto")
+        sigma = asked_strength(args, get_task(args.task or "denoise")) if is_asked else None
+        found = noise_to_remove(raw, args.task, sigma)
+        if found is None:
+            return None, ""
+        text = SIGMA.say(found.strength)
+        said = f": {text}" if is_asked else f", since it shows noise: {text}, {SIGMA.found_text}"
+        return found, f", and denoise{said}"
 
     def _strength(self, restorer, options, photo):
         """Return (the strength, None if there is none; what is said of one that was found)."""

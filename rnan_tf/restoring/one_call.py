@@ -13,7 +13,7 @@ from rnan_tf.files import make_folder
 from rnan_tf.photos.photo import Photo, as_photo, check_writable, fitted_depth, write_photo
 from rnan_tf.photos.raw import is_raw, read_raw
 from rnan_tf.restoring.choosing import check_raw_options, choose, implied_task, preset_of
-from rnan_tf.restoring.raw_photos import check_demosaics, find_raw_noise, restore_raw
+from rnan_tf.restoring.raw_photos import check_demosaics, noise_to_remove, restore_raw
 from rnan_tf.restoring.restorer import Restorer, Source
 
 
@@ -91,15 +91,11 @@ def _restore_raw(
     if target is not None:
         _check_target(target, path, fitted_depth(target, raw.mosaic))
     kept = {name: value for name, value in options.items() if name not in ("sigma", "quality", "cfa", "blend")}
-    sigma = options.get("sigma")
-    if task:
-        demosaicer.asked_strength(sigma=sigma)  # which it has none of
-    elif sigma is None:
-        sigma = (found := find_raw_noise(raw)) and found.strength
-    if sigma is not None and np.any(sigma):
+    found = noise_to_remove(raw, task, options.get("sigma"))
+    if found:
         denoiser = opened(preset_of("denoise"))
-        denoiser.asked_strength(sigma=sigma)
-        kept |= {"denoiser": denoiser, "sigma": sigma}
+        denoiser.asked_strength(sigma=found.strength)
+        kept |= {"denoiser": denoiser, "sigma": found.strength}
     restored = restore_raw(raw, demosaicer, **kept)
     if target is not None:
         write_photo(target, fitted_depth(target, restored))

@@ -11,21 +11,35 @@ from rnan_tf.photos.raw import RawPhoto, mosaic_planes
 from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.restoring.tiling import Progress
 from rnan_tf.tasks.strength import Found
+from rnan_tf.tasks.task import get_task
 
 # The network for white noise takes what demosaicing has spread over neighbours for less than it is: told so many times
 # the mosaic's sigma, it does best. Before demosaicing, detail is lost. docs/benchmarks.md has the measurements.
 SPREAD = 1.6
 
 
-def find_raw_noise(raw: RawPhoto) -> Found | None:
-    """Measure a raw photograph's noise on its mosaic's four planes, where demosaicing has not smoothed it yet.
+def noise_to_remove(raw: RawPhoto, task: str | None, sigma: float | np.ndarray | None) -> Found | None:
+    """Decide how much noise is taken from a raw photograph.
+
+    It is measured on the mosaic's four planes, where demosaicing has not smoothed it yet.
 
     Args:
         raw: the photograph.
+        task: that was asked for by its name, which leaves the noise.
+        sigma: that was asked for, or those of parts of the photograph; None for what it shows.
 
     Returns:
-        Its sigma behind sRGB's curve, or those of parts of the photograph; None where it shows none.
+        The mosaic's sigma behind sRGB's curve, or those of parts of the photograph; None where all noise stays.
+
+    Raises:
+        InputError: a sigma goes with the task.
     """
+    if task is not None:
+        if sigma is not None:
+            get_task(task).check_has("sigma")
+        return None
+    if sigma is not None:
+        return Found(sigma) if np.any(sigma) else None
     noise = measure_noise(mosaic_planes(raw.mosaic.pixels))
     if noise.visible < VISIBLE:
         return None

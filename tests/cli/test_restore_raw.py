@@ -185,7 +185,7 @@ def test_white_balance_and_linear_light_in_python(folder):
     [
         ({"task": "denoise"}, "leave other tasks and `quality` out"),
         ({"quality": 20}, "leave other tasks and `quality` out"),
-        ({"task": "demosaic", "sigma": 20}, "task demosaic has no sigma"),
+        ({"task": "demosaic", "sigma": 20}, "task demosaic has no `sigma`; leave it out"),
         ({"sigma": 80}, "trained for sigma 0 to 75, not 80"),
         ({"blend": 0.5}, "leave `cfa` and `blend` out"),
         ({"model": "denoise"}, "restores no mosaics"),
