@@ -110,6 +110,12 @@ def test_values_that_are_not_finite_are_named(answers):
     assert told["broken"] == [broken, broken, 255]
 
 
+def test_errors_are_lines_that_say_what_to_do(answers):
+    memory = "there is too little memory for this; close other tabs, or take a smaller photograph"
+    other = "that failed (something else); load the page again"
+    assert answers[-1]["errors"] == [memory, memory, memory, "this is no photograph", other]
+
+
 def test_images(answers):
     vectors, *_, told = answers
     for image, answer in zip(vectors["images"], told["images"], strict=True):

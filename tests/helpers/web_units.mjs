@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 
 const [bundle] = process.argv.slice(2);
-const { jpegQuality, level, measureNoise, readHeader, restore, spans } = await import(bundle);
+const { Line, jpegQuality, level, lineOf, measureNoise, readHeader, restore, spans } = await import(bundle);
 const asked = JSON.parse(readFileSync(0, "utf8"));
 
 // The network of tests/helpers/tiling_vectors.py.
@@ -40,9 +40,22 @@ const broken = [NaN, Infinity, 1].map((value) => {
     return error.message;
   }
 });
+const errors = [
+  () => new Float32Array(2 ** 52), // more than any memory has
+  () => new WebAssembly.Memory({ initial: 65536, maximum: 65536 }).grow(1), // what LiteRT's code runs in
+  () => { throw new Error("Aborted(OOM). Build with -sASSERTIONS for more info."); }, // emscripten's own words
+  () => { throw new Line("this is no photograph"); },
+  () => { throw new Error("something else\nat line 3"); },
+].map((attempt) => {
+  try {
+    return attempt();
+  } catch (error) {
+    return lineOf(error);
+  }
+});
 const noises = asked.noises.map((image) => measureNoise(pixels(image)));
 const headers = asked.files.map((file) => {
   const header = readHeader(readFileSync(file));
   return { ...header, quality: header.tables.length ? jpegQuality(header.tables) : null };
 });
-console.log(JSON.stringify({ axes, images, broken, noises, headers }));
+console.log(JSON.stringify({ axes, images, broken, errors, noises, headers }));
