@@ -44,7 +44,7 @@ PUBLISHED = {
     ("denoise", "CBSD68"): {
         10: ("36.43", "DnCNN 36.31"),
         30: ("30.63", "DnCNN 30.40"),
-        50: ("28.27", "DnCNN 28.01, CBM3D 27.38"),
+        50: ("28.27", "DnCNN 28.01, FFDNet 27.96, CBM3D 27.38"),
         70: ("26.83", "DnCNN 26.56"),
     },
     ("denoise-gray", "BSD68"): {

@@ -223,7 +223,7 @@ def test_the_history_of_a_run_that_starts_from_a_preset(make_run, shelf):
     entry = json.loads((shelf / "manifest.json").read_text())["sr-x2"]
     entry |= {"run": "a run", "commands": ["train --run-dir 'runs/a run' --seed 7"], "hours": 2.5}
     (shelf / "manifest.json").write_text(json.dumps({"sr-x2": entry}))
-    commands, hours = bundle.history(make_run("second", init="sr-x2"))
+    commands, hours, _ = bundle.history(make_run("second", init="sr-x2"))
     assert commands == [
         *entry["commands"],
         "python training/train.py --task demosaic --init 'runs/a run' --run-dir runs/second",
@@ -236,7 +236,7 @@ def test_the_history_of_a_run_that_starts_from_a_presets_file(make_run, shelf, t
     entry = json.loads((shelf / "manifest.json").read_text())["sr-x2"]
     entry |= {"run": "first", "commands": ["train --run-dir runs/first"], "hours": 2.5}
     (shelf / "manifest.json").write_text(json.dumps({"sr-x2": entry}))
-    commands, hours = bundle.history(make_run("second", init=str(copy)))
+    commands, hours, _ = bundle.history(make_run("second", init=str(copy)))
     assert commands[0] == entry["commands"][0] and "--init runs/first" in commands[1]
     assert hours == 3.5
 
@@ -245,7 +245,7 @@ def test_the_history_of_a_run_that_starts_from_a_presets_file(make_run, shelf, t
 @pytest.mark.parametrize("first", ["first", "first.v2", "the first"])
 def test_the_history_of_a_run_that_starts_from_another(make_run, first, file):
     folder = make_run(first)
-    commands, hours = bundle.history(make_run("second", init=f"{folder}{file}"))
+    commands, hours, _ = bundle.history(make_run("second", init=f"{folder}{file}"))
     quoted = shlex.quote(f"runs/{first}")
     assert commands == [
         f"python training/train.py --task demosaic --run-dir {quoted}",

@@ -145,6 +145,7 @@ def test_the_run_is_refused_to_another_configuration(run_dir):
 
 def test_the_run_is_bundled(run_dir, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bundled, "FOLDER", tmp_path / "weights")
+    monkeypatch.setattr(bundle, "RECIPES", tmp_path)
     monkeypatch.setattr(bundle, "store_fast", lambda *args: None)  # int8 networks have tests of their own
     assert bundle.main(["--run", str(run_dir), "--test-sets", str(tmp_path)]) == 0
     capsys.readouterr()

@@ -1,7 +1,8 @@
 """Put the best network of a finished run among the bundled ones: `python training/bundle.py --run runs/denoise`.
 
 Writes rnan_tf/weights/NAME.keras with float16 weights, its int8 network NAME-int8.tflite for `--fast`, and what is
-known about both into rnan_tf/weights/manifest.json. `--fast NAME...` makes the int8 networks of presets anew.
+known about both into rnan_tf/weights/manifest.json and training/recipes/NAME.json. `--fast NAME...` makes the int8
+networks of presets anew.
 """
 
 import dataclasses
@@ -11,6 +12,7 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -38,6 +40,7 @@ from rnan_tf.training.config import TrainConfig, read_config
 from rnan_tf.training.data import read_split
 from rnan_tf.training.split import training_files
 
+RECIPES = Path(__file__).parent / "recipes"
 # What float16 storage may cost on the validation photographs, and int8 on the whole test set, dB.
 FLOAT16_TOLERANCE, INT8_TOLERANCE = 0.01, 0.1
 # Task -> the test set that the int8 network is measured on, at the task's default strength.
@@ -80,7 +83,7 @@ def store(run_dir: Path) -> str:
     """
     runtime = KerasRuntime.open(run_dir)
     task = get_task(runtime.card.task)
-    config, (commands, hours_spent) = read_config(run_dir / "config.json"), history(run_dir)
+    config, (commands, hours_spent, options) = read_config(run_dir / "config.json"), history(run_dir)
     if config.degraded_task.strength != task.strength:
         raise InputError(
             f"{run_dir}: trained on pairs or camera noise, and presets are for the degradation of their task"
@@ -115,6 +118,7 @@ def store(run_dir: Path) -> str:
     }
     manifest = dict(sorted({**bundled.read_manifest(), task.name: entry}.items()))
     bundled.write_manifest(manifest)
+    write_recipe(task.name, entry, options | ({"network": config.network} if config.network else {}))
     return task.name
 
 
@@ -160,14 +164,14 @@ def measure(runtime: Runtime, images, strength: float) -> float:
     return mean_scores(image.scores for image in found)["psnr"]
 
 
-def history(run_dir: Path) -> tuple[list[str], float]:
+def history(run_dir: Path) -> tuple[list[str], float, dict[str, Any]]:
     """Return how a network came to be, following `--init`.
 
     Args:
         run_dir: the run that ended with it.
 
     Returns:
-        (command lines, the first run's first; hours of all of them).
+        (command lines, the first run's first; hours of all of them; the options of this run).
 
     Raises:
         InputError: a run's folder or configuration is missing.
@@ -180,9 +184,10 @@ def history(run_dir: Path) -> tuple[list[str], float]:
     elif config.init:
         folder = Path(config.init)
         folder = folder.parent if folder.is_file() else folder
-        commands, hours_before = history(folder)
+        commands, hours_before, _ = history(folder)
         start = folder.name
-    return [*commands, as_command(run_dir, config, start)], hours_before + hours(run_dir)
+    options = given_options(config, start)
+    return [*commands, as_command(run_dir, options)], hours_before + hours(run_dir), options
 
 
 def _preset_that_is(init: str | None) -> str | None:
@@ -194,21 +199,45 @@ def _preset_that_is(init: str | None) -> str | None:
     return next((name for name, entry in bundled.read_manifest().items() if entry["sha256"] == content), None)
 
 
-def as_command(run_dir: Path, config: TrainConfig, start: str) -> str:
-    """Return the command line of a run, with the last names of its folders; `start` is that of `--init`."""
-    words = ["python", "training/train.py"]
+def given_options(config: TrainConfig, start: str) -> dict[str, Any]:
+    """Return the options that a run was given, with the last names of its folders; `start` is that of `--init`."""
+    options = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if (value == field.default and field.name != "task") or "help" not in field.metadata:
             continue
         if field.name == "init":
             value = f"runs/{start}"
-        if isinstance(value, tuple):
-            values = [Path(path).name for path in value]
-        else:
-            values = [] if value is True else [str(value)]
-        words += [f"--{field.name.replace('_', '-')}", *values]
+        options[field.name] = [Path(path).name for path in value] if isinstance(value, tuple) else value
+    return options
+
+
+def as_command(run_dir: Path, options: dict[str, Any]) -> str:
+    """Return the command line of a run, from `given_options`."""
+    words = ["python", "training/train.py"]
+    for name, value in options.items():
+        values = value if isinstance(value, list) else [] if value is True else [str(value)]
+        words += [f"--{name.replace('_', '-')}", *values]
     return shlex.join([*words, "--run-dir", f"runs/{run_dir.name}"])
+
+
+def write_recipe(name: str, entry: dict[str, Any], options: dict[str, Any]) -> None:
+    """Write the recipe of a preset, training/recipes/NAME.json; what it says of its photographs is kept.
+
+    Args:
+        name: the preset's.
+        entry: its entry of the manifest.
+        options: its last run's, from `given_options`.
+    """
+    path, data = RECIPES / f"{name}.json", "folders of photographs; give yours by --data"
+    if path.exists():
+        data = json.loads(path.read_text())["about"]["data"]
+    *before, command = entry["commands"]
+    at = get_task(name).at(entry["validation_strength"] or 0)
+    score = f"{entry['validation_psnr']} dB on {entry['validation_photographs']} held-out photographs{at}"
+    about = {"hours": entry["hours"], "score": score, "command": command, "data": data}
+    about |= {"before": before} if before else {}
+    write_atomically(path, (json.dumps({"about": about, **options}, indent=2) + "\n").encode())
 
 
 def hours(run_dir: Path) -> float:

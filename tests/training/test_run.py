@@ -1,5 +1,6 @@
 """training.train end to end, on a corner of a real photograph, with the smallest patches that show everything."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -261,6 +262,7 @@ def test_a_run_folder_below_a_file_fails_with_1(photographs, tmp_path, capsys):
 
 def test_a_runs_best_network_is_bundled(photographs, uninterrupted, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bundled, "FOLDER", tmp_path / "weights")
+    monkeypatch.setattr(bundle, "RECIPES", tmp_path)
     monkeypatch.setattr(bundle, "store_fast", lambda *args: None)  # int8 networks have tests of their own
     sets = ["--test-sets", str(tmp_path)]
     assert bundle.main(["--run", str(uninterrupted), *sets]) == 0
@@ -281,6 +283,10 @@ def test_a_runs_best_network_is_bundled(photographs, uninterrupted, tmp_path, mo
     assert second["commands"][0] == entry["commands"][0]
     assert second["commands"][1].endswith(f"--init runs/{uninterrupted.name} --run-dir runs/second")
     assert second["hours"] >= entry["hours"]
+    recipe = tmp_path / "demosaic.json"
+    assert json.loads(recipe.read_text())["about"]["before"] == entry["commands"]
+    trained, told = read_config(tmp_path / "second" / "config.json"), read_config(recipe)
+    assert told == dataclasses.replace(trained, data=(photographs.name,), init=f"runs/{uninterrupted.name}")
 
 
 def test_out_of_memory_names_what_to_change_and_the_folder_takes_it(photographs, tmp_path, monkeypatch, capsys):

@@ -111,4 +111,5 @@ def test_the_trainer_says_so_on_start(mixed, tmp_path, capsys, task, flags, line
 
 def test_a_manifest_has_the_flag(tmp_path):
     config = TrainConfig(data=("far/photographs",), skip_subsampled=True)
-    assert "--data photographs --skip-subsampled --run-dir" in bundle.as_command(tmp_path, config, "")
+    command = bundle.as_command(tmp_path, bundle.given_options(config, ""))
+    assert "--data photographs --skip-subsampled --run-dir" in command
