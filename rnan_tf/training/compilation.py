@@ -74,6 +74,7 @@ def make_optimizer(model: TrainedRNAN, config: TrainConfig) -> GuardedAdam | Gua
         adam_lr_ratio=1,
         exclude_layers=["^head/", "^tail/"],
         transposed_layers=[re.escape(x.kernel.path) for x in layers if isinstance(x, keras.layers.Conv2DTranspose)],
+        kernel_decay=config.weight_decay,
         momentum=0.95,
         nesterov=True,
         ns_steps=5,

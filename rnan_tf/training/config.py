@@ -66,6 +66,7 @@ class TrainConfig:
     warmup_steps: int = _option(100, "steps over which the rate rises from 0")
     loss: str | None = _option(None, "rnan: l2, for sr l1; rnan_lite: l1", choices=("l1", "l2"))
     clipnorm: float | None = _option(None, "largest norm of the whole gradient, 0 for any (adam 1, muon 0)")
+    weight_decay: float = _option(0.0, "of muon: each step takes this times the rate off the convolutions' kernels")
     accumulate: int = _option(1, "pieces a batch is computed in, one after the other, to save memory")
     max_bad_steps: int = _option(10, "steps in a row with a NaN or infinite gradient until a rollback")
     precision: str = _option("float32", "of the computation", choices=("float32", "bfloat16", "float16"))
@@ -142,6 +143,10 @@ class TrainConfig:
             raise InputError(f"`learning_rate` must be above 0; got {self.learning_rate}")
         if not 0 <= self.clipnorm < math.inf:
             raise InputError(f"`clipnorm` must be at least 0, which does not clip; got {self.clipnorm}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"`weight_decay` must be at least 0, which takes nothing off; got {self.weight_decay}")
+        if self.weight_decay and self.optimizer != "muon":
+            raise InputError("`weight_decay` is of optimizer muon alone; leave one of the two out")
         if self.warmup_steps < 0:
             raise InputError(f"`warmup_steps` must be at least 0; got {self.warmup_steps}")
         if not 0 <= self.seed < 2**32:

@@ -63,6 +63,8 @@ def test_a_range_of_strengths_is_read():
         ({"learning_rate": math.nan}, "--learning-rate must be above 0; got nan"),
         ({"clipnorm": math.nan}, "--clipnorm must be at least 0, .*got nan"),
         ({"clipnorm": math.inf}, "--clipnorm"),
+        ({"weight_decay": -0.1}, "--weight-decay must be at least 0, .*got -0.1"),
+        ({"weight_decay": 0.1, "optimizer": "adam"}, "--weight-decay is of optimizer muon alone"),
         ({"warmup_steps": -5}, "--warmup-steps must be at least 0; got -5"),
         ({"seed": -1}, "--seed must be from 0 to 4294967295; got -1"),
         ({"seed": 2**40}, "--seed must be from 0 to 4294967295; got 1099511627776"),

@@ -81,8 +81,9 @@ def test_a_kernels_step_has_its_gradients_singular_vectors_and_values_near_1(mod
     assert count == sum("kernel" in v.path for v in model.trainable_variables) - 2
 
 
-def test_two_steps_are_the_formulas(model):
-    before, after = steps(model, muon(model), [1, 2])
+@pytest.mark.parametrize("decay", [0, 0.5])
+def test_two_steps_are_the_formulas(model, decay):
+    before, after = steps(model, muon(model, weight_decay=decay), [1, 2])
     each = zip(model.trainable_variables, before, after, gradients(model, 1), gradients(model, 2), strict=True)
     for variable, old, new, first, second in each:
         expected = old.astype(np.float64)
@@ -95,7 +96,7 @@ def test_two_steps_are_the_formulas(model):
                 height, width, a, b = old.shape
                 transposed = "/up/" in variable.path
                 step = step.reshape(height, width, b, a).swapaxes(2, 3) if transposed else step.reshape(old.shape)
-                expected -= RATE * scale * step
+                expected -= RATE * (scale * step + decay * expected)
         else:  # Adam
             m, v = np.zeros_like(expected), np.zeros_like(expected)
             for t, gradient in enumerate((first, second), 1):
@@ -114,7 +115,7 @@ def test_nothing_decays_and_a_rank_1_gradient_is_no_trouble(model):
 
 
 def test_its_configuration_makes_it_again(model):
-    config = muon(model).get_config() | {"learning_rate": 0.5}
+    config = muon(model, weight_decay=0.1).get_config() | {"learning_rate": 0.5}
     assert GuardedMuon.from_config(config).get_config() == config
 
 

@@ -29,7 +29,7 @@ SMALL = ["--model", "rnan_lite", "--batch-size", "4", "--patch-size", "16"]
 # The gradients are above this norm at every step: whether the whole batch's gradient is clipped shows in the losses.
 ADAM = ["--optimizer", "adam", "--clipnorm", "0.05"]
 FLAGS = [*SMALL, "--validate-every", "10", *ADAM]
-MUON = ["--optimizer", "muon", "--clipnorm", "0"]
+MUON = ["--optimizer", "muon", "--clipnorm", "0", "--weight-decay", "0.1"]
 
 
 @pytest.fixture(scope="module")
