@@ -231,6 +231,13 @@ def test_the_history_of_a_run_that_starts_from_a_preset(make_run, shelf):
     assert hours == 3.5
 
 
+def test_a_run_does_not_begin_with_its_own_network(make_run, shelf):
+    entry = json.loads((shelf / "manifest.json").read_text())["sr-x2"]
+    (shelf / "manifest.json").write_text(json.dumps({"sr-x2": {**entry, "run": "second", "commands": ["train"]}}))
+    with pytest.raises(InputError, match="second: preset sr-x2, which it began with, is of this run"):
+        bundle.history(make_run("second", init="sr-x2"))
+
+
 def test_the_history_of_a_run_that_starts_from_a_presets_file(make_run, shelf, tmp_path):
     copy = shutil.copy(shelf / "sr-x2.keras", tmp_path / "copy.keras")
     entry = json.loads((shelf / "manifest.json").read_text())["sr-x2"]

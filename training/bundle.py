@@ -38,6 +38,7 @@ from rnan_tf.tasks.clean_images import read_images
 from rnan_tf.tasks.task import get_task
 from rnan_tf.training.config import TrainConfig, read_config
 from rnan_tf.training.data import read_split
+from rnan_tf.training.folder import RunFolder
 from rnan_tf.training.split import training_files
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -79,11 +80,14 @@ def store(run_dir: Path) -> str:
 
     Raises:
         InputError: it is not that of a finished run.
-        JobError: float16 loses too much.
+        JobError: the run goes on, or float16 loses too much.
     """
     runtime = KerasRuntime.open(run_dir)
     task = get_task(runtime.card.task)
     config, (commands, hours_spent, options) = read_config(run_dir / "config.json"), history(run_dir)
+    folder = RunFolder(run_dir)
+    folder.lock()  # fails while the run goes on, whose best network may be still to come
+    folder.release()
     if config.degraded_task.strength != task.strength:
         raise InputError(
             f"{run_dir}: trained on pairs or camera noise, and presets are for the degradation of their task"
@@ -180,6 +184,8 @@ def history(run_dir: Path) -> tuple[list[str], float, dict[str, Any]]:
     commands, hours_before, start = [], 0.0, ""
     if preset := _preset_that_is(config.init):
         entry = bundled.read_manifest()[preset]
+        if entry["run"] == run_dir.name:
+            raise InputError(f"{run_dir}: preset {preset}, which it began with, is of this run; give it another name")
         commands, hours_before, start = entry["commands"], entry["hours"], entry["run"]
     elif config.init:
         folder = Path(config.init)

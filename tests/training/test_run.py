@@ -26,6 +26,7 @@ from rnan_tf.training.checkpoints import Progress
 from rnan_tf.training.compilation import WarmupThenHalve, psnr
 from rnan_tf.training.config import TrainConfig, read_config
 from rnan_tf.training.data import RunData
+from rnan_tf.training.folder import RunFolder
 from rnan_tf.training.patches import PatchSpec
 from rnan_tf.training.run import Run
 from training import bundle
@@ -276,6 +277,11 @@ def test_a_runs_best_network_is_bundled(photographs, uninterrupted, tmp_path, mo
     assert str(tmp_path.parent) not in json.dumps(entry)
     assert bundle.main(["--run", str(tmp_path / "nowhere"), *sets]) == 2
     assert "nowhere: no such model" in capsys.readouterr().err
+    folder = RunFolder(uninterrupted)
+    folder.lock()
+    assert bundle.main(["--run", str(uninterrupted), *sets]) == 1
+    assert "another process is training here" in capsys.readouterr().err
+    folder.release()
 
     assert train(photographs, tmp_path / "second", "--steps", "1", "--init", "demosaic") == 0
     assert bundle.main(["--run", str(tmp_path / "second"), *sets]) == 0
