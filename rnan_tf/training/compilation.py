@@ -57,7 +57,7 @@ def psnr(clean, restored):
 def make_optimizer(model: TrainedRNAN, config: TrainConfig) -> GuardedAdam | GuardedMuon:
     """Return the optimizer that a configuration asks for; every argument is given, as Keras' defaults may change."""
     settings = {
-        "weight_decay": None,
+        "weight_decay": config.weight_decay or None,
         "global_clipnorm": config.clipnorm or None,
         "use_ema": True,
         "ema_momentum": config.ema_momentum,
@@ -74,7 +74,6 @@ def make_optimizer(model: TrainedRNAN, config: TrainConfig) -> GuardedAdam | Gua
         adam_lr_ratio=1,
         exclude_layers=["^head/", "^tail/"],
         transposed_layers=[re.escape(x.kernel.path) for x in layers if isinstance(x, keras.layers.Conv2DTranspose)],
-        kernel_decay=config.weight_decay,
         momentum=0.95,
         nesterov=True,
         ns_steps=5,

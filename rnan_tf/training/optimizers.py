@@ -47,17 +47,15 @@ class GuardedMuon(Guarded, keras.optimizers.Muon):
     Args:
         learning_rate: as of `keras.optimizers.Muon`, whose other arguments it takes too.
         transposed_layers: patterns of the paths of transposed convolutions' kernels, (height, width, output, input).
-        kernel_decay: each step takes this times the rate off the kernels. Keras' own `weight_decay` assigns to
-            variables, which replicas may not.
 
     Reference: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024; the scale 0.2 *
-    sqrt(larger side), by which it takes Adam's rates, and the decay: Liu et al., "Muon is Scalable for LLM Training",
-    2025.
+    sqrt(larger side), by which it takes Adam's rates, and the weight decay: Liu et al., "Muon is Scalable for LLM
+    Training", 2025.
     """
 
-    def __init__(self, learning_rate, *, transposed_layers: Sequence[str] = (), kernel_decay: float = 0.0, **kwargs):
+    def __init__(self, learning_rate, *, transposed_layers: Sequence[str] = (), **kwargs):
         super().__init__(learning_rate, **kwargs)
-        self.transposed_layers, self.kernel_decay = list(transposed_layers), kernel_decay
+        self.transposed_layers = list(transposed_layers)
 
     def build(self, var_list):
         if not self.built:
@@ -97,13 +95,10 @@ class GuardedMuon(Guarded, keras.optimizers.Muon):
     def _muon_update_step(self, gradient, variable, lr, m):
         gradient, direction = gradient
         self.assign(m, self._momentum_after(gradient, m))
-        if self.kernel_decay:
-            direction = direction + self.kernel_decay * ops.convert_to_tensor(variable)
         self.assign_sub(variable, lr * direction)
 
     def get_config(self):
-        ours = {"transposed_layers": self.transposed_layers, "kernel_decay": self.kernel_decay}
-        return {**super().get_config(), **ours}
+        return {**super().get_config(), "transposed_layers": self.transposed_layers}
 
 
 def _as_matrix(kernel, transposed):

@@ -27,7 +27,7 @@ needs("jax")
 TINY = Path(__file__).parents[1] / "helpers" / "tiny.json"
 STEPS = 20
 ARGUMENTS = f"--model rnan_lite --batch-size 4 --patch-size 16 --validate-every 10 --steps {STEPS}"
-OPTIMIZERS = ("adam", "muon")
+OPTIMIZERS = {"adam": ("--optimizer", "adam"), "muon": ("--optimizer", "muon", "--weight-decay", "0.1")}
 TRAIN = ("-m", "rnan_tf.cli", "train")
 DRIVER = Path(__file__).parents[1] / "helpers" / "training_driver.py"
 
@@ -46,7 +46,7 @@ def on_tensorflow(arguments, tmp_path_factory):
     """Train in this process: optimizer -> the run's folder."""
     folders = {optimizer: tmp_path_factory.mktemp("tensorflow") / optimizer for optimizer in OPTIMIZERS}
     for optimizer, folder in folders.items():
-        assert train_here(arguments, folder, "--optimizer", optimizer) == 0
+        assert train_here(arguments, folder, *OPTIMIZERS[optimizer]) == 0
     return folders
 
 
@@ -56,7 +56,7 @@ def on_jax(arguments, run_jax, tmp_path_factory):
     runs = {}
     for optimizer in OPTIMIZERS:
         folder = tmp_path_factory.mktemp("jax") / optimizer
-        done = run_jax(*TRAIN, *arguments, "--optimizer", optimizer, "--run-dir", folder)
+        done = run_jax(*TRAIN, *arguments, *OPTIMIZERS[optimizer], "--run-dir", folder)
         assert done.returncode == 0, done.stderr
         runs[optimizer] = folder, done.stderr
     return runs
@@ -96,7 +96,7 @@ def test_a_run_compiles_one_step_and_one_shape_of_tiles(on_jax):
 
 def test_a_run_begun_on_tensorflow_resumes_on_jax(arguments, on_tensorflow, run_jax, tmp_path):
     folder = half_done(on_tensorflow["muon"], tmp_path / "run")
-    done = run_jax(*TRAIN, *arguments, "--optimizer", "muon", "--run-dir", folder)
+    done = run_jax(*TRAIN, *arguments, *OPTIMIZERS["muon"], "--run-dir", folder)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert "step-000000010 was written on tensorflow; the run resumes on jax" in lines
@@ -135,7 +135,7 @@ def arrays(folder):
 
 
 def test_two_devices_are_as_one_and_so_are_the_pieces_of_a_batch(arguments, on_jax, run_jax, tmp_path):
-    more = ("--optimizer", "muon", "--accumulate", "2", "--run-dir", tmp_path)
+    more = (*OPTIMIZERS["muon"], "--accumulate", "2", "--run-dir", tmp_path)
     done = run_jax(*TRAIN, *arguments, *more, devices=2)
     assert done.returncode == 0, done.stderr
     assert "Mesh('batch': 2" in done.stderr
@@ -145,13 +145,13 @@ def test_two_devices_are_as_one_and_so_are_the_pieces_of_a_batch(arguments, on_j
 
 @pytest.mark.slow
 def test_bfloat16(arguments, on_jax, run_jax, tmp_path):
-    done = run_jax(*TRAIN, *arguments, "--optimizer", "muon", "--precision", "bfloat16", "--run-dir", tmp_path)
+    done = run_jax(*TRAIN, *arguments, *OPTIMIZERS["muon"], "--precision", "bfloat16", "--run-dir", tmp_path)
     assert done.returncode == 0, done.stderr
     assert 1e-5 < greatest_difference(losses(tmp_path), losses(on_jax["muon"][0])) < 0.03
 
 
 def test_a_killed_run_ends_with_the_same_bits(arguments, on_jax, run_jax, tmp_path):
-    arguments = [*arguments, "--optimizer", "muon", "--run-dir", tmp_path]
+    arguments = [*arguments, *OPTIMIZERS["muon"], "--run-dir", tmp_path]
     plan = json.dumps({"end": ["step", 13, signal.SIGKILL]})
     killed = run_jax(DRIVER, plan, *arguments)
     assert killed.returncode == -signal.SIGKILL, killed.stderr

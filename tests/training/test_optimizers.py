@@ -96,7 +96,7 @@ def test_two_steps_are_the_formulas(model, decay):
                 height, width, a, b = old.shape
                 transposed = "/up/" in variable.path
                 step = step.reshape(height, width, b, a).swapaxes(2, 3) if transposed else step.reshape(old.shape)
-                expected -= RATE * (scale * step + decay * expected)
+                expected -= RATE * (scale * step + decay * expected)  # of kernels alone
         else:  # Adam
             m, v = np.zeros_like(expected), np.zeros_like(expected)
             for t, gradient in enumerate((first, second), 1):

@@ -1,6 +1,5 @@
 """training.train end to end, on a corner of a real photograph, with the smallest patches that show everything."""
 
-import dataclasses
 import importlib.util
 import json
 import os
@@ -14,7 +13,6 @@ import skimage.data
 import skimage.metrics
 import tensorflow as tf
 
-from rnan_tf import weights as bundled
 from rnan_tf.cli.train import main
 from rnan_tf.network.loading import load_model, save_model
 from rnan_tf.restoring.runtimes.keras import KerasRuntime
@@ -26,10 +24,8 @@ from rnan_tf.training.checkpoints import Progress
 from rnan_tf.training.compilation import WarmupThenHalve, psnr
 from rnan_tf.training.config import TrainConfig, read_config
 from rnan_tf.training.data import RunData
-from rnan_tf.training.folder import RunFolder
 from rnan_tf.training.patches import PatchSpec
 from rnan_tf.training.run import Run
-from training import bundle
 
 # What these tests show does not depend on the network's size, and tracing a real one takes most of their time.
 TINY = Path(__file__).parents[1] / "helpers" / "tiny.json"
@@ -259,40 +255,6 @@ def test_a_run_folder_below_a_file_fails_with_1(photographs, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert train(photographs, tmp_path / "file" / "run", "--steps", "1") == 1
     assert "cannot be made" in capsys.readouterr().err
-
-
-def test_a_runs_best_network_is_bundled(photographs, uninterrupted, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(bundled, "FOLDER", tmp_path / "weights")
-    monkeypatch.setattr(bundle, "RECIPES", tmp_path)
-    monkeypatch.setattr(bundle, "store_fast", lambda *args: None)  # int8 networks have tests of their own
-    sets = ["--test-sets", str(tmp_path)]
-    assert bundle.main(["--run", str(uninterrupted), *sets]) == 0
-    entry = bundled.read_manifest()["demosaic"]
-    assert json.loads(capsys.readouterr().out)["demosaic"] == entry
-    stored, best = load_model(bundled.preset_path("demosaic")), load_model(uninterrupted)
-    for ours, theirs in zip(stored.get_weights(), best.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs.astype(np.float16))
-    assert entry["validation_psnr"] == pytest.approx(best.metadata["details"]["validation_psnr"], abs=0.02)
-    assert f"--data {photographs.name} --model rnan_lite --steps 5 --batch-size 2" in entry["commands"][0]
-    assert str(tmp_path.parent) not in json.dumps(entry)
-    assert bundle.main(["--run", str(tmp_path / "nowhere"), *sets]) == 2
-    assert "nowhere: no such model" in capsys.readouterr().err
-    folder = RunFolder(uninterrupted)
-    folder.lock()
-    assert bundle.main(["--run", str(uninterrupted), *sets]) == 1
-    assert "another process is training here" in capsys.readouterr().err
-    folder.release()
-
-    assert train(photographs, tmp_path / "second", "--steps", "1", "--init", "demosaic") == 0
-    assert bundle.main(["--run", str(tmp_path / "second"), *sets]) == 0
-    second = bundled.read_manifest()["demosaic"]
-    assert second["commands"][0] == entry["commands"][0]
-    assert second["commands"][1].endswith(f"--init runs/{uninterrupted.name} --run-dir runs/second")
-    assert second["hours"] >= entry["hours"]
-    recipe = tmp_path / "demosaic.json"
-    assert json.loads(recipe.read_text())["about"]["before"] == entry["commands"]
-    trained, told = read_config(tmp_path / "second" / "config.json"), read_config(recipe)
-    assert told == dataclasses.replace(trained, data=(photographs.name,), init=f"runs/{uninterrupted.name}")
 
 
 def test_out_of_memory_names_what_to_change_and_the_folder_takes_it(photographs, tmp_path, monkeypatch, capsys):
