@@ -1,7 +1,8 @@
 """Is a network worse anywhere than the one that it replaces? `python benchmarks/replaced.py --models OLD NEW`.
 
 PSNR of both on colourful, written and dark photographs of scikit-image, which no network was trained on and no test set
-holds, and, with `--crops`, the most detailed piece of each before, after and in truth, the old network's above the new's.
+holds, and, with `--crops`, the most detailed piece of each before, after and in truth: the old network's above the
+new one's.
 """
 
 import sys
