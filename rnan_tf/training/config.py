@@ -60,6 +60,7 @@ class TrainConfig:
     steps: int | None = _option(None, "optimizer steps (rnan 1,000,000, rnan_lite 20,000)")
     batch_size: int = _option(16, "patches a step, over all devices")
     patch_size: int | None = _option(None, "height and width of the degraded patches, even (48; rnan_lite_sr: 24)")
+    busiest_of: int = _option(1, "cut so many pieces at random for each patch, and keep the one with most detail")
     optimizer: str | None = _option(None, "rnan: adam; rnan_lite: muon", choices=("adam", "muon"))
     learning_rate: float | None = _option(None, "highest rate (rnan 1e-4, rnan_lite 2e-3; muon 2e-4, adam 1e-3)")
     schedule: str | None = _option(None, "rnan: step, halved 5 times; rnan_lite: cosine", choices=("cosine", "step"))
@@ -132,7 +133,7 @@ class TrainConfig:
 
     def _check(self):
         _ = self.strengths  # which are read, and complained of
-        for name in ("steps", "batch_size", "accumulate", "max_bad_steps", "validate_every"):
+        for name in ("steps", "batch_size", "busiest_of", "accumulate", "max_bad_steps", "validate_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"`{name}` must be at least 1; got {getattr(self, name)}")
         if self.batch_size % self.accumulate:

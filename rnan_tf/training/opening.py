@@ -142,7 +142,8 @@ def _check_workers(found, strategy):
 
 
 def _spec(config):
-    return PatchSpec(config.degraded_task, config.strengths, config.patch_size, config.seed, paired=bool(config.pairs))
+    task, strengths, paired = config.degraded_task, config.strengths, bool(config.pairs)
+    return PatchSpec(task, strengths, config.patch_size, config.seed, paired, config.busiest_of)
 
 
 def _data(split, spec, images):

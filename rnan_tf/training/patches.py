@@ -34,6 +34,7 @@ class PatchSpec:
         size: height and width of the degraded patch, even; the clean one is `task.scale` times larger.
         seed: decides, with the patch's number, about everything random in it.
         paired: whether patches are cut from the user's own pairs, not degraded here.
+        busiest_of: each patch is the one with most detail of so many that are cut at random.
     """
 
     task: Task
@@ -41,6 +42,7 @@ class PatchSpec:
     size: int
     seed: int
     paired: bool = False
+    busiest_of: int = 1
 
     @property
     def clean_size(self) -> int:
@@ -166,15 +168,18 @@ def _cached_patches(images, spec, numbers):
     buffer = tf.constant(np.concatenate([image.reshape(-1, spec.cut_channels) for image in images]))
     starts, sizes, ends = tf.constant(ends - sizes.prod(axis=1)), tf.constant(sizes), tf.constant(ends)
 
-    def patch(number):
-        u = _uniform(spec, number)
+    def cut(u):
         pixel = tf.cast(tf.cast(u[0], tf.float64) * tf.cast(ends[-1], tf.float64), tf.int64)
         index = tf.searchsorted(ends, pixel[None], "right")[0]
         height, width = sizes[index, 0], sizes[index, 1]
         y, x = _corner(u, height, width, spec)
         first_pixel = starts[index] + y * width
         rows = tf.reshape(buffer[first_pixel : first_pixel + spec.cut_size * width], (spec.cut_size, width, -1))
-        return _pair(rows[:, x : x + spec.cut_size], u, spec, number)
+        return rows[:, x : x + spec.cut_size]
+
+    def patch(number):
+        u = _uniform(spec, number)
+        return _pair(_busiest(cut, u, spec, number), u, spec, number)
 
     return numbers.map(patch, num_parallel_calls=tf.data.AUTOTUNE)
 
@@ -206,11 +211,14 @@ def _streamed_patches(read, count, spec, batch_size, first_step, part=(0, 1)):
         image = tf.ensure_shape(read(index), (None, None, spec.cut_channels))
         group, place = decode_number // batch_size, decode_number % batch_size
 
+        def cut(u):
+            y, x = _corner(u, *tf.unstack(tf.shape(image, tf.int64)[:2]), spec)
+            return image[y : y + spec.cut_size, x : x + spec.cut_size]
+
         def patch(k):
             number = (group * PATCHES_PER_DECODE + k) * batch_size + place
             u = _uniform(spec, number)
-            y, x = _corner(u, *tf.unstack(tf.shape(image, tf.int64)[:2]), spec)
-            return _pair(image[y : y + spec.cut_size, x : x + spec.cut_size], u, spec, number)
+            return _pair(_busiest(cut, u, spec, number), u, spec, number)
 
         return tf.data.Dataset.range(PATCHES_PER_DECODE).map(patch)
 
@@ -240,6 +248,17 @@ def _corner(u, height, width, spec):
     y = tf.cast(u[1] * tf.cast(height - spec.cut_size + 1, tf.float32), tf.int64)
     x = tf.cast(u[2] * tf.cast(width - spec.cut_size + 1, tf.float32), tf.int64)
     return y, x
+
+
+def _busiest(cut, u, spec, number):
+    """Cut pieces of images at `spec.busiest_of` places, the first by a patch's own numbers; return the busiest."""
+    if spec.busiest_of == 1:
+        return cut(u)
+    seed = tf.cast(spec.seed, tf.int64) + 2, number
+    others = tf.random.stateless_uniform((spec.busiest_of - 1, 3), seed, alg="philox")
+    pieces = tf.stack([cut(place) for place in (u, *tf.unstack(others))])
+    clean = pieces[..., : -spec.task.channels] if spec.paired else pieces
+    return pieces[tf.argmax(tf.image.total_variation(tf.cast(clean, tf.float32)))]
 
 
 def _pair(patch, u, spec, number):

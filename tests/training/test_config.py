@@ -57,6 +57,7 @@ def test_a_range_of_strengths_is_read():
     [
         ({"steps": 0}, "--steps"),
         ({"batch_size": 0}, "--batch-size"),
+        ({"busiest_of": 0}, "--busiest-of must be at least 1; got 0"),
         ({"patch_size": 47}, "--patch-size"),
         ({"patch_size": 4}, "--patch-size"),
         ({"learning_rate": -1.0}, "--learning-rate"),

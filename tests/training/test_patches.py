@@ -76,6 +76,24 @@ def test_clean_patches_are_crops_of_the_tasks_clean_images(photos, name, cache_b
         assert candidates & windows
 
 
+@MODES
+def test_the_busiest_of_several_pieces(photos, cache_bytes):
+    """More pieces are cut for the same patch, whose detail can only grow; its turns and flips stay."""
+
+    def detail(patch):
+        steps = (np.diff(patch.astype(int), axis=axis) for axis in (0, 1))
+        return sum(np.abs(step).sum() for step in steps)
+
+    spec = spec_of("demosaic")
+    found = []
+    for count in (1, 2, 5):
+        busiest = dataclasses.replace(spec, busiest_of=count)
+        found.append([*map(detail, clean_patches(photos, busiest, 64, cache_bytes))])
+    for fewer, more in itertools.pairwise(np.array(found)):
+        assert (more >= fewer).all()
+        assert (more > fewer).mean() > 0.3
+
+
 # === What a batch is ===
 
 

@@ -45,8 +45,9 @@ def as_pixels(images):
 @pytest.mark.parametrize(
     ("name", "scale", "pairs"), [("denoise", 1, 1), ("sr-x2", 2, 2), ("sr-x3", 3, 3)], indirect=["pairs"]
 )
-def test_both_patches_show_the_same_place(pairs, cache_bytes, name, scale):
-    spec = paired(name)
+@pytest.mark.parametrize("busiest_of", [1, 3])
+def test_both_patches_show_the_same_place(pairs, cache_bytes, name, scale, busiest_of):
+    spec = dataclasses.replace(paired(name), busiest_of=busiest_of)
     found = batches(pairs, spec, 6, batch_size=4, cache_bytes=cache_bytes)
     for degraded, clean in found:
         assert degraded.shape == (4, 16, 16, 3) and clean.shape == (4, 16 * scale, 16 * scale, 3)

@@ -1,5 +1,6 @@
 """rnan_tf.training.patches: each patch is a function of (seed, number), whatever happens."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -37,9 +38,9 @@ def test_a_seed_decides(photos, cache_bytes):
 
 
 @MODES
-@pytest.mark.parametrize(("name", "strengths"), [("denoise", "0-75"), ("sr-x2", None)])
-def test_a_resumed_run_goes_on_exactly(photos, name, strengths, cache_bytes):
-    spec = spec_of(name, strengths)
+@pytest.mark.parametrize(("name", "strengths", "busiest_of"), [("denoise", "0-75", 1), ("sr-x2", None, 3)])
+def test_a_resumed_run_goes_on_exactly(photos, name, strengths, busiest_of, cache_bytes):
+    spec = dataclasses.replace(spec_of(name, strengths), busiest_of=busiest_of)
     uninterrupted = batches(photos, spec, 2 * PATCHES_PER_DECODE + 20, batch_size=3, cache_bytes=cache_bytes)
     for step in (1, PATCHES_PER_DECODE - 1, PATCHES_PER_DECODE, PATCHES_PER_DECODE + 5):
         resumed = batches(photos, spec, 20, batch_size=3, first_step=step, cache_bytes=cache_bytes)
