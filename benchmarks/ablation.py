@@ -56,6 +56,9 @@ LAST = ("--init", "BASE", "--learning-rate", "2e-4", "--warmup-steps", "0")
 CHANGES = {
     ("demosaic",): (
         Change("as it is"),
+        Change("every piece", ("--busiest-of", "1")),
+        Change("the busiest of 2 pieces", ("--busiest-of", "2")),
+        Change("the busiest of 8 pieces", ("--busiest-of", "8")),
         Change("L2 loss", ("--loss", "l2")),
         Change("Adam, rate 1e-3", ("--optimizer", "adam")),
         Change("Adam, rate 2e-3", ("--optimizer", "adam", "--learning-rate", "2e-3")),
@@ -79,8 +82,13 @@ CHANGES = {
         Change("6 blocks", design=(("num_blocks", 6),)),
         Change("full resolution, patches of 24", ("--patch-size", "24"), (("space_to_depth", 1),)),
     ),
+    ("denoise", "--sigma", "0-75"): (
+        Change("as it is"),
+        Change("the busiest of 4 pieces", ("--busiest-of", "4")),
+    ),
     ("sr-x2",): (
         Change("as it is"),
+        Change("every piece", ("--busiest-of", "1")),
         Change("half resolution, patches of 48", ("--patch-size", "48"), (("space_to_depth", 2),)),
         Change("the paper's tail", design=(("subpixel_tail", False),)),
     ),

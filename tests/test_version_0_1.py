@@ -152,10 +152,10 @@ def test_the_run_is_bundled(run_dir, tmp_path, monkeypatch, capsys):
     entry = bundled.read_manifest()["denoise"]
     assert (entry["file"], entry["run"], entry["data"]) == ("denoise.keras", "run", [])
     assert entry["validation_strength"] == 50
-    assert entry["commands"] == [
+    assert entry["commands"] == [  # to repeat it today, what were the defaults must be named
         "python training/train.py --task denoise --sigma 0-75 --model rnan_lite --steps 12 --batch-size 2 "
-        "--patch-size 16 --optimizer adam --learning-rate 0.001 --schedule cosine --loss l1 --clipnorm 1.0 "
-        "--validate-every 3 --run-dir runs/run"  # to repeat it today, what were the defaults must be named
+        "--patch-size 16 --busiest-of 1 --optimizer adam --learning-rate 0.001 --schedule cosine --loss l1 "
+        "--clipnorm 1.0 --validate-every 3 --run-dir runs/run"
     ]
     assert entry["code"] == "2758090"
     best = json.loads((run_dir / "checkpoints" / "step-000000007" / "progress.json").read_text())["best"]

@@ -61,6 +61,7 @@ class Task:
         mosaic: whether the degraded image is a sensor's GRBG mosaic.
         of_luma: whether its one channel is the luma of a colour photograph.
         loss: "l1" or "l2", the paper's.
+        busiest_of: of how many pieces `rnan_lite` trains on the busiest; above 1 where it is detail that is lost.
         scoring: how results are measured.
         input_text: what the degraded image is called.
     """
@@ -75,6 +76,7 @@ class Task:
     mosaic: bool = False
     of_luma: bool = False
     loss: str = "l2"
+    busiest_of: int = 1
     scoring: Scoring = Scoring()
     input_text: str = "degraded input"
 
@@ -128,7 +130,7 @@ class Task:
         """
         if self.mosaic:
             raise InputError(f"task {self.name} makes its mosaics itself; leave `pairs` out, give `data`")
-        return replace(self, strength=None, conditional=False)
+        return replace(self, strength=None, conditional=False, busiest_of=1)
 
     def parse_strength(self, **texts: str | None) -> tuple[float, float]:
         """Read the strength or the range of strengths that the user gave.
@@ -231,7 +233,7 @@ TASKS = {
     for task in (
         Task("denoise", "add_noise", strength=SIGMA, conditional=True),
         Task("denoise-gray", "add_noise", channels=1, strength=SIGMA, conditional=True),
-        Task("demosaic", "mosaic", mosaic=True, input_text="mosaiced input"),
+        Task("demosaic", "mosaic", mosaic=True, busiest_of=4, input_text="mosaiced input"),
         Task(
             "jpeg",
             "compress_jpeg",
@@ -255,6 +257,7 @@ TASKS = {
                 {"scale": scale},
                 scale=scale,
                 loss="l1",
+                busiest_of=4,
                 scoring=Scoring(luma=True, border=scale),
                 input_text="bicubic enlargement",
             )

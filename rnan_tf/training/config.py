@@ -60,7 +60,9 @@ class TrainConfig:
     steps: int | None = _option(None, "optimizer steps (rnan 1,000,000, rnan_lite 20,000)")
     batch_size: int = _option(16, "patches a step, over all devices")
     patch_size: int | None = _option(None, "height and width of the degraded patches, even (48; rnan_lite_sr: 24)")
-    busiest_of: int = _option(1, "cut so many pieces at random for each patch, and keep the one with most detail")
+    busiest_of: int | None = _option(
+        None, "pieces cut for each patch, of which that with most detail is kept (1; rnan_lite of demosaic and sr: 4)"
+    )
     optimizer: str | None = _option(None, "rnan: adam; rnan_lite: muon", choices=("adam", "muon"))
     learning_rate: float | None = _option(None, "highest rate (rnan 1e-4, rnan_lite 2e-3; muon 2e-4, adam 1e-3)")
     schedule: str | None = _option(None, "rnan: step, halved 5 times; rnan_lite: cosine", choices=("cosine", "step"))
@@ -98,8 +100,9 @@ class TrainConfig:
             defaults[task.strength.name] = str(task.strength.default)
         if task.subsamplings and not self.pairs:
             defaults["subsampling"] = ("4:2:0", "4:4:4")
-        if run_dir and _is_older(run_dir):
-            defaults |= OLDER_RUNS
+        defaults["busiest_of"] = 1 if model == "rnan" else task.busiest_of
+        if run_dir:
+            defaults |= _of_older_run(run_dir)
         optimizer = self.optimizer or defaults["optimizer"]
         defaults["learning_rate"] = LEARNING_RATES[optimizer][model != "rnan"]
         defaults["clipnorm"] = CLIPNORMS[optimizer]
@@ -187,7 +190,7 @@ class TrainConfig:
         """
         ours = self._as_json()
         try:
-            theirs = read_config(run_dir / "config.json")._as_json()
+            theirs = {**read_config(run_dir / "config.json")._as_json(), **_of_older_run(run_dir)}
         except InputError as error:
             raise InputError(f"{error}; give another `run_dir`") from error
         alike = all(bool(theirs[name]) == bool(ours[name]) for name in ("data", "pairs"))
@@ -274,7 +277,7 @@ def _words(hint):
 
 # === Runs of version 0.1, and those that are older than an option ===
 
-OLDER_RUNS = {"optimizer": "adam"}
+OLDER_RUNS = {"optimizer": "adam", "busiest_of": 1}
 
 
 def _upgraded(data):
@@ -295,6 +298,8 @@ def _upgraded(data):
     return data
 
 
-def _is_older(run_dir):
+def _of_older_run(run_dir):
+    """Return what the run in a folder does for the options that it is older than."""
     path = run_dir / "config.json"
-    return is_config(path) and "optimizer" not in json.loads(path.read_text(encoding="utf-8"))
+    options = json.loads(path.read_text(encoding="utf-8")) if is_config(path) else OLDER_RUNS
+    return {name: value for name, value in OLDER_RUNS.items() if name not in options}

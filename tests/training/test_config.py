@@ -36,6 +36,17 @@ def test_the_patch_size_follows_task_and_model(task, model, size):
     assert TrainConfig(task=task, model=model, patch_size=32).resolved(False).patch_size == 32
 
 
+@pytest.mark.parametrize(
+    ("task", "model", "pieces"),
+    [("demosaic", None, 4), ("sr-x3", None, 4), ("demosaic", "rnan", 1), ("sr-x3", "rnan", 1), ("denoise", None, 1)],
+)
+def test_the_pieces_a_patch_is_chosen_from_follow_task_and_model(task, model, pieces):
+    assert TrainConfig(task=task, model=model).resolved(False).busiest_of == pieces
+    assert TrainConfig(task=task, model=model, busiest_of=2).resolved(False).busiest_of == 2
+    if task != "demosaic":  # of which there are no pairs
+        assert TrainConfig(task=task, model=model, pairs=("a", "b")).resolved(False).busiest_of == 1
+
+
 def test_every_open_field_but_init_is_filled_in():
     config = TrainConfig(task="denoise").resolved(False)
     assert config.sigma == "50"
@@ -175,6 +186,15 @@ def test_a_folder_older_than_some_options_keeps_its_configuration(tmp_path):
     }
     path.write_text(json.dumps(kept))
     config.check_same(tmp_path)
+    # That it chose no patches goes without saying, of a folder's run alone.
+    del kept["busiest_of"]
+    path.write_text(json.dumps(kept))
+    resumed = TrainConfig(data=("a",)).resolved(False, tmp_path)
+    assert (resumed.busiest_of, resumed.optimizer, config.busiest_of) == (1, "muon", 4)
+    resumed.check_same(tmp_path)
+    with pytest.raises(InputError, match="busiest_of 1 there, 4 now"):
+        config.check_same(tmp_path)
+    config = resumed
     with pytest.raises(InputError, match="skip_subsampled False there, True now"):
         dataclasses.replace(config, skip_subsampled=True).check_same(tmp_path)
 
@@ -195,7 +215,7 @@ def test_configurations_of_version_0_1_are_read(tmp_path, old, new):
     path = tmp_path / "config.json"
     path.write_text(json.dumps({**VERSION_0_1, **old}))
     config = read_config(path)
-    assert config == TrainConfig(**new, steps=12, batch_size=2, patch_size=16, optimizer="adam")
+    assert config == TrainConfig(**new, steps=12, batch_size=2, patch_size=16, optimizer="adam", busiest_of=1)
     path.write_text(json.dumps({**VERSION_0_1, **old, "optimizer": "muon"}))
     assert read_config(path).optimizer == "muon"
 
