@@ -239,6 +239,7 @@ TASKS = {
             "compress_jpeg",
             channels=1,
             of_luma=True,
+            busiest_of=2,
             strength=QUALITY,
             scoring=Scoring(ssim_window="uniform", blocking=True),
         ),

@@ -38,7 +38,14 @@ def test_the_patch_size_follows_task_and_model(task, model, size):
 
 @pytest.mark.parametrize(
     ("task", "model", "pieces"),
-    [("demosaic", None, 4), ("sr-x3", None, 4), ("demosaic", "rnan", 1), ("sr-x3", "rnan", 1), ("denoise", None, 1)],
+    [
+        ("demosaic", None, 4),
+        ("sr-x3", None, 4),
+        ("demosaic", "rnan", 1),
+        ("jpeg", None, 2),
+        ("jpeg", "rnan", 1),
+        ("denoise", None, 1),
+    ],
 )
 def test_the_pieces_a_patch_is_chosen_from_follow_task_and_model(task, model, pieces):
     assert TrainConfig(task=task, model=model).resolved(False).busiest_of == pieces
