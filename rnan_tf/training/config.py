@@ -136,13 +136,15 @@ class TrainConfig:
 
     def _check(self):
         _ = self.strengths  # which are read, and complained of
-        for name in ("steps", "batch_size", "busiest_of", "accumulate", "max_bad_steps", "validate_every"):
+        for name in ("steps", "batch_size", "accumulate", "max_bad_steps", "validate_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"`{name}` must be at least 1; got {getattr(self, name)}")
         if self.batch_size % self.accumulate:
             raise InputError(f"`accumulate` {self.accumulate} must divide `batch_size` {self.batch_size}")
         if self.patch_size < 8 or self.patch_size % 2:
             raise InputError(f"`patch_size` must be even and at least 8; got {self.patch_size}")
+        if not 1 <= self.busiest_of <= 64:  # each piece is a part of TensorFlow's graph
+            raise InputError(f"`busiest_of` must be from 1 to 64; got {self.busiest_of}")
         if not 0 < self.learning_rate < math.inf:
             raise InputError(f"`learning_rate` must be above 0; got {self.learning_rate}")
         if not 0 <= self.clipnorm < math.inf:

@@ -75,7 +75,8 @@ def test_a_range_of_strengths_is_read():
     [
         ({"steps": 0}, "--steps"),
         ({"batch_size": 0}, "--batch-size"),
-        ({"busiest_of": 0}, "--busiest-of must be at least 1; got 0"),
+        ({"busiest_of": 0}, "--busiest-of must be from 1 to 64; got 0"),
+        ({"busiest_of": 65}, "--busiest-of must be from 1 to 64; got 65"),
         ({"patch_size": 47}, "--patch-size"),
         ({"patch_size": 4}, "--patch-size"),
         ({"learning_rate": -1.0}, "--learning-rate"),
@@ -193,7 +194,7 @@ def test_a_folder_older_than_some_options_keeps_its_configuration(tmp_path):
     }
     path.write_text(json.dumps(kept))
     config.check_same(tmp_path)
-    # That it chose no patches goes without saying, of a folder's run alone.
+    # A run from before `busiest_of` kept every piece; a new one without its folder's word does not.
     del kept["busiest_of"]
     path.write_text(json.dumps(kept))
     resumed = TrainConfig(data=("a",)).resolved(False, tmp_path)

@@ -78,7 +78,7 @@ def test_clean_patches_are_crops_of_the_tasks_clean_images(photos, name, cache_b
 
 @MODES
 def test_the_busiest_of_several_pieces(photos, cache_bytes):
-    """More pieces are cut for the same patch, whose detail can only grow; its turns and flips stay."""
+    """The pieces of fewer are among those of more, so a patch's detail can only grow."""
 
     def detail(patch):
         steps = (np.diff(patch.astype(int), axis=axis) for axis in (0, 1))
