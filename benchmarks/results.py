@@ -20,6 +20,7 @@ import numpy as np
 import skimage.data
 from tqdm import tqdm
 
+from rnan_tf.cli.options import one_thread_an_operator
 from rnan_tf.cli.parser import Parser
 from rnan_tf.errors import InputError, command
 from rnan_tf.files import write_atomically
@@ -84,6 +85,7 @@ def main(argv: list[str] | None = None) -> int:
         "--self-ensemble", nargs="*", metavar="SET", help="also over 8 turns and flips, 8 times slower; only these sets"
     )
     args = parser.parse_args(argv)
+    one_thread_an_operator(None)
     ensembles = args.self_ensemble if args.self_ensemble is not None else []
     every_set = args.self_ensemble == []
     for use_ensemble in (False, True):
