@@ -84,6 +84,7 @@ CHANGES = {
     ),
     ("denoise", "--sigma", "0-75"): (
         Change("as it is"),
+        Change("every piece", ("--busiest-of", "1")),
         Change("the busiest of 4 pieces", ("--busiest-of", "4")),
     ),
     ("sr-x2",): (

@@ -61,7 +61,7 @@ class TrainConfig:
     batch_size: int = _option(16, "patches a step, over all devices")
     patch_size: int | None = _option(None, "height and width of the degraded patches, even (48; rnan_lite_sr: 24)")
     busiest_of: int | None = _option(
-        None, "pieces cut for each patch; that with most detail is kept (1; rnan_lite: of demosaic and sr 4, of jpeg 2)"
+        None, "pieces cut for each patch; the busiest is kept (rnan_lite: demosaic, sr 4; jpeg, denoise 2; else 1)"
     )
     optimizer: str | None = _option(None, "rnan: adam; rnan_lite: muon", choices=("adam", "muon"))
     learning_rate: float | None = _option(None, "highest rate (rnan 1e-4, rnan_lite 2e-3; muon 2e-4, adam 1e-3)")

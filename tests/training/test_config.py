@@ -44,7 +44,8 @@ def test_the_patch_size_follows_task_and_model(task, model, size):
         ("demosaic", "rnan", 1),
         ("jpeg", None, 2),
         ("jpeg", "rnan", 1),
-        ("denoise", None, 1),
+        ("denoise", None, 2),
+        ("denoise-gray", "rnan_lite", 2),
     ],
 )
 def test_the_pieces_a_patch_is_chosen_from_follow_task_and_model(task, model, pieces):
