@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnan_tf.cli.parser import Parser
-from rnan_tf.errors import command
+from rnan_tf.errors import InputError, command
 from rnan_tf.network.blocks import ResidualBlock
 from rnan_tf.photos.samples import sample_photographs
 from rnan_tf.restoring.evaluation import evaluate
@@ -47,7 +47,17 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def dead_units(model: str) -> list[np.ndarray]:
-    """Return for each residual block of a network which of its units are dead, (filters,) bool."""
+    """Say which units of a network are dead.
+
+    Args:
+        model: a preset, a .keras file or a run folder.
+
+    Returns:
+        (filters,) bool for each residual block.
+
+    Raises:
+        InputError: the network is none that Keras runs.
+    """
     highest, call = defaultdict(lambda: -np.inf), ResidualBlock.call
 
     def record(block, x, **kwargs):
@@ -61,6 +71,8 @@ def dead_units(model: str) -> list[np.ndarray]:
         images = [(file.stem, read_clean(file, task)[:SIZE, :SIZE]) for file in sample_photographs(*PHOTOGRAPHS)]
         for strength in STRENGTHS.get(task.strength.name if task.strength else "", (0,)):
             list(evaluate(images, task, strength, restorer.predictor(strength), restorer.tiling()))
+    if not highest:
+        raise InputError(f"{model}: Keras does not run it; give a .keras file, a run folder or a preset")
     return [units <= 0 for units in highest.values()]
 
 
