@@ -27,7 +27,9 @@ def unrolled() -> Iterator[None]:
         _unrolling.reset(token)
 
 
-def non_local_attention(theta, phi, g, normalize_over: str = "keys", chunk_size: int = CHUNK_SIZE):
+def non_local_attention(
+    theta, phi, g, normalize_over: str = "keys", chunk_size: int = CHUNK_SIZE, training: bool | None = None
+):
     """Return y_i = sum_j p_ij g_j, where p is the softmax of the scores theta_i . phi_j over one of its axes.
 
     The scores are visited a chunk of rows at a time, forward and backward (the backward pass computes them again), so
@@ -40,6 +42,9 @@ def non_local_attention(theta, phi, g, normalize_over: str = "keys", chunk_size:
         normalize_over: "keys", the paper's equation (for each query i the weights sum to 1 over j), or "queries", the
             authors' released code (for each key j they sum to 1 over i).
         chunk_size: rows of the score matrix that exist at one time, >= 1.
+        training: False leaves the backward pass to the backend, which may keep the whole score matrix for it.
+            TensorFlow never frees a graph with a gradient of our own, nor the weights in it, so that a process that
+            only restores would keep every network it has loaded.
 
     Returns:
         (batch, N, D), dtype of `g`.
@@ -51,7 +56,16 @@ def non_local_attention(theta, phi, g, normalize_over: str = "keys", chunk_size:
         Zhang et al., "Residual Non-local Attention Networks for Image Restoration", ICLR 2019, equations 5 to 7.
     """
     check_options(normalize_over, chunk_size)
-    attend = (_attend_over_keys if normalize_over == "keys" else _attend_over_queries)(chunk_size)
+    forward_and_backward = _attend_over_keys if normalize_over == "keys" else _attend_over_queries
+
+    def attend(theta, phi, g):
+        return forward_and_backward(theta, phi, g, chunk_size)[0]
+
+    @ops.custom_gradient
+    def attend_in_training(theta, phi, g):
+        return forward_and_backward(*_untaped(theta, phi, g), chunk_size)
+
+    attend = attend if training is False else attend_in_training
     if not _unrolling.get():
         return attend(theta, phi, g)
     batch, n, d = ops.shape(theta)
@@ -67,65 +81,53 @@ def check_options(normalize_over: str, chunk_size: int) -> None:
         raise ValueError(f"Argument `chunk_size` must be at least 1. Received: {chunk_size}")
 
 
-def _attend_over_keys(chunk_size):
+def _attend_over_keys(theta, phi, g, chunk_size):
     """Rows are queries: y = A g with A = softmax_rows(theta phi^T)."""
 
-    @ops.custom_gradient
-    def attend(theta, phi, g):
-        theta, phi, g = _untaped(theta, phi, g)
+    def forward(carry, rows):
+        return carry, (ops.matmul(_softmax_rows(rows[0], phi), g),)
 
-        def forward(carry, rows):
-            return carry, (ops.matmul(_softmax_rows(rows[0], phi), g),)
+    _, (y,) = _over_chunks(forward, (), (theta,), (g,), chunk_size)
 
-        _, (y,) = _over_chunks(forward, (), (theta,), (g,), chunk_size)
+    def backward(*args, upstream=None):
+        def step(carry, rows):
+            dphi, dg = carry
+            theta_c, dy_c = rows
+            a = _softmax_rows(theta_c, phi)
+            ds = _softmax_gradient(a, ops.matmul(dy_c, _transpose(g)))
+            carry = dphi + ops.matmul(_transpose(ds), theta_c), dg + ops.matmul(_transpose(a), dy_c)
+            return carry, (ops.matmul(ds, phi),)
 
-        def backward(*args, upstream=None):
-            def step(carry, rows):
-                dphi, dg = carry
-                theta_c, dy_c = rows
-                a = _softmax_rows(theta_c, phi)
-                ds = _softmax_gradient(a, ops.matmul(dy_c, _transpose(g)))
-                carry = dphi + ops.matmul(_transpose(ds), theta_c), dg + ops.matmul(_transpose(a), dy_c)
-                return carry, (ops.matmul(ds, phi),)
+        zeros = ops.zeros_like(phi), ops.zeros_like(g)
+        (dphi, dg), (dtheta,) = _over_chunks(step, zeros, (theta, _dy(args, upstream)), (theta,), chunk_size)
+        return dtheta, dphi, dg
 
-            zeros = ops.zeros_like(phi), ops.zeros_like(g)
-            (dphi, dg), (dtheta,) = _over_chunks(step, zeros, (theta, _dy(args, upstream)), (theta,), chunk_size)
-            return dtheta, dphi, dg
-
-        return y, backward
-
-    return attend
+    return y, backward
 
 
-def _attend_over_queries(chunk_size):
+def _attend_over_queries(theta, phi, g, chunk_size):
     """Rows are keys: y = A^T g with A = softmax_rows(phi theta^T)."""
 
-    @ops.custom_gradient
-    def attend(theta, phi, g):
-        theta, phi, g = _untaped(theta, phi, g)
+    def forward(carry, rows):
+        phi_c, g_c = rows
+        y = ops.matmul(_transpose_small(g_c), _softmax_rows(phi_c, theta))  # y^T: no transposition of the scores
+        return (carry[0] + _transpose_small(y),), ()
 
-        def forward(carry, rows):
+    (y,), _ = _over_chunks(forward, (ops.zeros_like(g),), (phi, g), (), chunk_size)
+
+    def backward(*args, upstream=None):
+        dy = _dy(args, upstream)
+
+        def step(carry, rows):
             phi_c, g_c = rows
-            y = ops.matmul(_transpose_small(g_c), _softmax_rows(phi_c, theta))  # y^T: no transposition of the scores
-            return (carry[0] + _transpose_small(y),), ()
+            a = _softmax_rows(phi_c, theta)
+            ds = _softmax_gradient(a, ops.matmul(g_c, _transpose(dy)))
+            return (carry[0] + ops.matmul(_transpose(ds), phi_c),), (ops.matmul(ds, theta), ops.matmul(a, dy))
 
-        (y,), _ = _over_chunks(forward, (ops.zeros_like(g),), (phi, g), (), chunk_size)
+        (dtheta,), (dphi, dg) = _over_chunks(step, (ops.zeros_like(theta),), (phi, g), (phi, g), chunk_size)
+        return dtheta, dphi, dg
 
-        def backward(*args, upstream=None):
-            dy = _dy(args, upstream)
-
-            def step(carry, rows):
-                phi_c, g_c = rows
-                a = _softmax_rows(phi_c, theta)
-                ds = _softmax_gradient(a, ops.matmul(g_c, _transpose(dy)))
-                return (carry[0] + ops.matmul(_transpose(ds), phi_c),), (ops.matmul(ds, theta), ops.matmul(a, dy))
-
-            (dtheta,), (dphi, dg) = _over_chunks(step, (ops.zeros_like(theta),), (phi, g), (phi, g), chunk_size)
-            return dtheta, dphi, dg
-
-        return y, backward
-
-    return attend
+    return y, backward
 
 
 def _untaped(*tensors):

@@ -96,13 +96,13 @@ class NonLocalBlock(_SameShape):
         self.w.build((*input_shape[:-1], self.filters // 2))
         self.built = True
 
-    def call(self, x):
+    def call(self, x, training=None):
         _, height, width, _ = ops.shape(x)
         theta, phi, g = (
             ops.reshape(project(x), (-1, height * width, self.filters // 2))
             for project in (self.theta, self.phi, self.g)
         )
-        y = non_local_attention(theta, phi, g, self.normalize_over, self.chunk_size)
+        y = non_local_attention(theta, phi, g, self.normalize_over, self.chunk_size, training)
         return x + self.w(ops.reshape(y, (-1, height, width, self.filters // 2)))
 
     def get_config(self):

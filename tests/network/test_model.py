@@ -1,5 +1,6 @@
 """RNAN as a whole: sizes, saving, padding, policies, arguments."""
 
+import gc
 import inspect
 import re
 
@@ -247,3 +248,15 @@ def test_least_parameters_are_a_little_below_the_truth(variant):
     model = RNAN(**VARIANTS[variant])
     least = least_parameters(model.filters, model.num_blocks, model.space_to_depth)
     assert 0.9 * model.count_params() < least <= model.count_params()
+
+
+def test_a_network_that_only_predicted_is_freed():
+    """A gradient of our own in its graph would keep it for ever."""
+
+    def graphs():
+        gc.collect()
+        return sum(issubclass(type(x), tf.Graph) for x in gc.get_objects())
+
+    before = graphs()
+    RNAN(**SMALL).predict(np.zeros((1, 24, 24, 3), "float32"), verbose=0)
+    assert graphs() == before
