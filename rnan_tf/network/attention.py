@@ -82,7 +82,7 @@ def check_options(normalize_over: str, chunk_size: int) -> None:
 
 
 def _attend_over_keys(theta, phi, g, chunk_size):
-    """Rows are queries: y = A g with A = softmax_rows(theta phi^T)."""
+    """Return y = A g with A = softmax_rows(theta phi^T), whose rows are queries, and the backward pass."""
 
     def forward(carry, rows):
         return carry, (ops.matmul(_softmax_rows(rows[0], phi), g),)
@@ -106,7 +106,7 @@ def _attend_over_keys(theta, phi, g, chunk_size):
 
 
 def _attend_over_queries(theta, phi, g, chunk_size):
-    """Rows are keys: y = A^T g with A = softmax_rows(phi theta^T)."""
+    """Return y = A^T g with A = softmax_rows(phi theta^T), whose rows are keys, and the backward pass."""
 
     def forward(carry, rows):
         phi_c, g_c = rows
