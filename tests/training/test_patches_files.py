@@ -78,10 +78,10 @@ print(json.dumps([reads, largest - before]))
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc/self/statm")
 def test_streamed_images_are_forgotten(run_python):
-    reads, megabytes = run_python(STREAM)
+    # What is freed goes back at once: glibc otherwise keeps pieces of this size for later, on a busy machine 200 MB.
+    reads, megabytes = run_python(STREAM, MALLOC_MMAP_THRESHOLD_="1000000")
     assert reads >= 100  # 1,200 MB went through
-    # Three times the batch of four are decoded at a time; half as many again for what the allocator keeps.
-    assert megabytes < 12 * 3 * 4 * 1.5
+    assert megabytes < 12 * 3 * 4  # three times the batch of four are decoded at a time
 
 
 # === Files that cannot be used ===
