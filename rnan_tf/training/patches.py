@@ -150,13 +150,17 @@ def served_batches(
     first_step = -(-first_step // PATCHES_PER_DECODE) * PATCHES_PER_DECODE
     patches = _streamed_patches(read, len(files), spec, batch_size, first_step)
     served = serve(patches.batch(batch_size, drop_remainder=True).with_options(_options()))
-    return served.map(_as_floats(spec)).prefetch(tf.data.AUTOTUNE)
+    return served.map(_as_floats(spec)).prefetch(tf.data.AUTOTUNE).with_options(_options())
 
 
 def _options():
     """Patches are small: one thread each, many at a time, instead of many threads for the operations of one."""
     options = tf.data.Options()
     options.threading.max_intra_op_parallelism = 1
+    # Its thread sleeps for up to a minute, may miss that the data are given up (its alarm rings before the flag is set),
+    # and then holds up whoever gives them up: the end of a run, or any place where Python collects garbage. Without it
+    # AUTOTUNE is one thread for each core from the start, as fast here.
+    options.autotune.enabled = False
     return options
 
 
