@@ -157,9 +157,9 @@ def _options():
     """Patches are small: one thread each, many at a time, instead of many threads for the operations of one."""
     options = tf.data.Options()
     options.threading.max_intra_op_parallelism = 1
-    # Its thread sleeps for up to a minute, may miss that the data are given up (its alarm rings before the flag is set),
-    # and then holds up whoever gives them up: the end of a run, or any place where Python collects garbage. Without it
-    # AUTOTUNE is one thread for each core from the start, as fast here.
+    # The thread that autotunes sleeps for up to a minute. If it is woken just before the flag is set that tells it to
+    # end, it sleeps on, and whoever gives the data up waits for it: the end of a run, or any place where garbage is
+    # collected. Without it AUTOTUNE is one thread for each core from the start, which is as fast here.
     options.autotune.enabled = False
     return options
 

@@ -84,6 +84,12 @@ def test_streamed_images_are_forgotten(run_python):
     assert megabytes < 12 * 3 * 4  # three times the batch of four are decoded at a time
 
 
+@MODES
+def test_nobody_waits_for_data_that_are_given_up(photos, cache_bytes):
+    # The wait of up to a minute came in one of twenty times, where one core had to do everything.
+    assert patch_batches(photos, spec_of("denoise"), 4, cache_bytes=cache_bytes).options().autotune.enabled is False
+
+
 # === Files that cannot be used ===
 
 
