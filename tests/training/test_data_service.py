@@ -41,6 +41,7 @@ def service(start_python, tmp_path):
     return process, text[1], [int(text[2]), int(text[3])]
 
 
+@pytest.mark.slow
 def test_a_run_outlives_one_of_two_data_workers(start_python, service, photographs, tmp_path):
     process, address, workers = service
     flags = ["--model", "rnan_lite", "--batch-size", "4", "--patch-size", "16", "--steps", "60"]

@@ -134,6 +134,7 @@ def test_a_loss_far_above_its_median_for_many_steps_is_divergence():
     assert progress.high_in_a_row == 0 and len(progress.losses) == 101
 
 
+@pytest.mark.slow
 def test_at_too_high_a_rate_muon_goes_back_and_then_gives_up(photographs, tmp_path, capsys):
     arguments = "--model rnan_lite --batch-size 2 --patch-size 16 --validate-every 20 --steps 400 --warmup-steps 40"
     run = [*arguments.split(), "--learning-rate", "0.1", "--data", str(photographs), "--run-dir", str(tmp_path)]
@@ -195,6 +196,7 @@ def test_a_run_that_goes_back_remembers_its_best(tmp_path, monkeypatch):
     assert run.progress == Progress(step=2, best=40.0, rollbacks=1)
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_again_fails_with_1(photographs, tmp_path, monkeypatch, capsys):
     code, _ = poisoned_run(photographs, tmp_path, monkeypatch, [[1, 2], [5, 6]])
     assert code == 1

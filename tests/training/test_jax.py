@@ -94,6 +94,7 @@ def test_a_run_compiles_one_step_and_one_shape_of_tiles(on_jax):
     assert (compilations(log, "train_step"), compilations(log, "predict_step")) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_run_begun_on_tensorflow_resumes_on_jax(arguments, on_tensorflow, run_jax, tmp_path):
     folder = half_done(on_tensorflow["muon"], tmp_path / "run")
     done = run_jax(*TRAIN, *arguments, *OPTIMIZERS["muon"], "--run-dir", folder)
@@ -104,6 +105,7 @@ def test_a_run_begun_on_tensorflow_resumes_on_jax(arguments, on_tensorflow, run_
     assert_same_run(folder, on_tensorflow["muon"])
 
 
+@pytest.mark.slow
 def test_a_run_begun_on_jax_resumes_on_tensorflow(arguments, on_jax, capsys, tmp_path):
     folder = half_done(on_jax["adam"][0], tmp_path / "run")
     assert train_here(arguments, folder, "--optimizer", "adam") == 0
@@ -134,6 +136,7 @@ def arrays(folder):
     return [found[name].astype("float64") for name in sorted(found)], sorted(found)
 
 
+@pytest.mark.slow
 def test_two_devices_are_as_one_and_so_are_the_pieces_of_a_batch(arguments, on_jax, run_jax, tmp_path):
     more = (*OPTIMIZERS["muon"], "--accumulate", "2", "--run-dir", tmp_path)
     done = run_jax(*TRAIN, *arguments, *more, devices=2)
@@ -150,6 +153,7 @@ def test_bfloat16(arguments, on_jax, run_jax, tmp_path):
     assert 1e-5 < greatest_difference(losses(tmp_path), losses(on_jax["muon"][0])) < 0.03
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_bits(arguments, on_jax, run_jax, tmp_path):
     arguments = [*arguments, *OPTIMIZERS["muon"], "--run-dir", tmp_path]
     plan = json.dumps({"end": ["step", 13, signal.SIGKILL]})

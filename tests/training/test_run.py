@@ -52,8 +52,8 @@ def train(photographs, run_dir, *arguments):
     [
         ("demosaic", []),
         ("denoise", ["--sigma", "0-75"]),
-        ("denoise-gray", ["--sigma", "25"]),
-        ("jpeg", ["--quality", "5-60"]),
+        pytest.param("denoise-gray", ["--sigma", "25"], marks=pytest.mark.slow),
+        pytest.param("jpeg", ["--quality", "5-60"], marks=pytest.mark.slow),
         ("jpeg-color", ["--quality", "5-95"]),
         ("sr-x3", []),
     ],
@@ -108,6 +108,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(photographs, uninterrupted, tmp_
     assert final_state(tmp_path) == final_state(uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_signal_in_the_validation_that_ends_a_fit_stops_the_run(photographs, tmp_path, monkeypatch, capsys):
     def kill(at_step):
         def evaluate_and_kill(*args):
@@ -157,6 +158,7 @@ def test_a_finished_run_says_so(photographs, uninterrupted, capsys):
     assert (uninterrupted / "best.keras").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_set_aside(photographs, uninterrupted, tmp_path, capsys):
     assert train(photographs, tmp_path, "--steps", "5") == 0
     newest = tmp_path / "checkpoints" / "step-000000005" / "model.weights.h5"
@@ -199,6 +201,7 @@ def test_float16_of_a_network_that_normalises_over_the_queries_is_refused(photog
     assert "--precision float16 overflows in" in line and "give bfloat16" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_sixteen_bits_train_and_go_on(photographs, tmp_path, precision, capsys):
     arguments = ["--steps", "3", "--precision", precision]
