@@ -154,9 +154,9 @@ def served_batches(
 
 
 def _options():
-    """Patches are small: one thread each, many at a time, instead of many threads for the operations of one."""
+    """One thread a patch, many at a time, and nothing tuned while it runs."""
     options = tf.data.Options()
-    options.threading.max_intra_op_parallelism = 1
+    options.threading.max_intra_op_parallelism = 1  # patches are small
     # The thread that autotunes sleeps for up to a minute. If it is woken just before the flag is set that tells it to
     # end, it sleeps on, and whoever gives the data up waits for it: the end of a run, or any place where garbage is
     # collected. Without it AUTOTUNE is one thread for each core from the start, which is as fast here.
