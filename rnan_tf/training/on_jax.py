@@ -59,3 +59,8 @@ class ApplyIfFinite:
         finite = ops.isfinite(sum(ops.sum(ops.square(gradient)) for gradient in grads))
         apply = super().stateless_apply
         return ops.cond(finite, lambda: list(apply(before[1], grads, before[0])), lambda: before)
+
+    def assign_all(self, variables, values):
+        """Give each variable its value."""
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)

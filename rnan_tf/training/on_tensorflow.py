@@ -66,5 +66,10 @@ class ApplyIfFinite:
 
         tf.cond(strategy.experimental_local_results(finite)[0], apply, lambda: None)
 
-    def _all_reduce_sum_gradients(self, grads_and_vars):
-        return grads_and_vars
+    def assign_all(self, variables, values):
+        """Give each variable its value, on every device that device's own."""
+        tf.distribute.get_replica_context().merge_call(self._assign_each, (variables, values))
+
+    def _assign_each(self, strategy, variables, values):
+        for variable, value in zip(variables, values, strict=True):
+            strategy.extended.update(variable.value, lambda x, new: x.assign(new), (value,), group=False)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rnan_tf.training import optimizers
 from rnan_tf.training.compilation import compile_model, inner_optimizer, make_optimizer
 from rnan_tf.training.config import TrainConfig
-from rnan_tf.training.optimizers import GuardedMuon
 from rnan_tf.training.train_step import TrainedRNAN
 
 TINY = {"filters": 8, "num_blocks": 2, "space_to_depth": 2}
@@ -105,6 +105,19 @@ def test_two_steps_are_the_formulas(model, decay):
         np.testing.assert_allclose(new, expected, rtol=0, atol=2e-5, err_msg=variable.path)
 
 
+@pytest.mark.parametrize("stack", [2**16, 100])
+def test_adam_is_keras_own_bit_for_bit(model, stack, monkeypatch):
+    monkeypatch.setattr(optimizers, "STACK", stack)
+    settings = {"learning_rate": RATE, "weight_decay": 0.1, "global_clipnorm": 1.0, "use_ema": True}
+    found = []
+    for optimizer in (keras.optimizers.Adam(**settings), optimizers.GuardedAdam(**settings)):
+        optimizer.build(model.trainable_variables)
+        _, after = steps(model, optimizer, [1, 2, 3])
+        found.append([*after, *map(np.array, optimizer.variables)])
+    for theirs, ours in zip(*found, strict=True):
+        np.testing.assert_array_equal(theirs, ours)
+
+
 def test_nothing_decays_and_a_rank_1_gradient_is_no_trouble(model):
     optimizer = muon(model)
     assert optimizer.weight_decay is None and optimizer.adam_weight_decay is None
@@ -116,7 +129,7 @@ def test_nothing_decays_and_a_rank_1_gradient_is_no_trouble(model):
 
 def test_its_configuration_makes_it_again(model):
     config = muon(model, weight_decay=0.1).get_config() | {"learning_rate": 0.5}
-    assert GuardedMuon.from_config(config).get_config() == config
+    assert optimizers.GuardedMuon.from_config(config).get_config() == config
 
 
 def test_a_batch_in_pieces_is_the_whole_batch():
@@ -128,7 +141,7 @@ def test_a_batch_in_pieces_is_the_whole_batch():
         model = TrainedRNAN(**TINY)
         options = {"steps": 3, "batch_size": 8, "accumulate": accumulate, "learning_rate": 1e-4}
         compile_model(model, TrainConfig(model="rnan_lite", **options).resolved(False))
-        assert isinstance(inner_optimizer(model), GuardedMuon)
+        assert isinstance(inner_optimizer(model), optimizers.GuardedMuon)
         model.fit(tf.data.Dataset.from_tensor_slices(batches), shuffle=False, verbose=0)
         trained.append(model.get_weights())
     # A gradient that is zero but for rounding moves its weight by as much as any other.
