@@ -16,6 +16,7 @@ from rnan_tf.export.tflite import exporting
 from rnan_tf.network.loading import save_model
 from rnan_tf.restoring.card import card_of
 from rnan_tf.restoring.runtimes import Runtime, open_runtime
+from tests.helpers.quick import quick
 from tests.helpers.random_networks import LITE, random_model
 
 TILE, OVERLAP = 16, 4
@@ -24,7 +25,7 @@ NAMES = ["saved_model/1", "{}-fp16.tflite", "{}-fp32.tflite", "model.onnx"]
 DATA = Path(__file__).parents[1] / "data" / "version_0_1"
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=quick(["jpeg-color"], MODELS))
 def exports(request, tmp_path_factory):
     """(task, the Keras model's card, a folder with model.keras, photo.png and artifacts/)."""
     task, folder = request.param, tmp_path_factory.mktemp(request.param)

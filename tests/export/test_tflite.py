@@ -23,6 +23,7 @@ from rnan_tf.restoring.runtimes.keras import KerasRuntime
 from rnan_tf.restoring.runtimes.litert import LiteRtRuntime, count_operators
 from rnan_tf.restoring.tiling import Tiling, restore
 from rnan_tf.tasks.task import TASKS
+from tests.helpers.quick import quick
 from tests.helpers.random_networks import with_large_scores
 from tests.helpers.tflite_networks import LITE, PAPER, TILE, parsed, random_model
 
@@ -78,7 +79,7 @@ def photographs(tmp_path_factory):
 
 
 class TestConversion:
-    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("kind", quick(["denoise", "jpeg", "sr-x3"], KINDS))
     def test_same_numbers_and_nothing_an_accelerator_lacks(self, kind):
         model, content = converted(kind)
         assert tflite_lint.lint(content) == ["no metadata rnan_tf: a host could not know how to tile"]
@@ -95,7 +96,7 @@ class TestConversion:
         image = random_image()
         assert np.abs(runtime.run(image, 0.0) - runtime.run(image, 0.3 * 255)).max() > 1e-3
 
-    @pytest.mark.parametrize("normalize_over", ["keys", "queries"])
+    @pytest.mark.parametrize("normalize_over", quick(["keys"], ["keys", "queries"]))
     def test_chunks_are_unrolled_and_exact(self, monkeypatch, normalize_over):
         model = random_model(**{**LITE, "space_to_depth": 1, "normalize_over": normalize_over})
         monkeypatch.setattr(export_tflite, "CHUNK_ELEMENTS", 20_000)  # 256 x 256 scores: four chunks of 64 rows
