@@ -3,8 +3,7 @@
 import warnings
 import zipfile
 from pathlib import Path
-
-import keras
+from typing import Any
 
 from rnan_tf.errors import InputError, first_line
 from rnan_tf.files import replacing
@@ -31,33 +30,32 @@ def load_model(source: str | Path) -> RNAN:
     """
     path = find_model(source)
     try:
-        class_name = _check_size(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of weights that are missing Keras warns first, and then raises
-            model = keras.saving.load_model(path, compile=False, safe_mode=True) if class_name == "RNAN" else None
+        class_name, config = _checked(path)
+        if class_name == "RNAN":  # of other models nothing is built
+            # Whoever made the file does not choose how much memory it takes here.
+            model = RNAN(**{**config, "input_size": None, "chunk_size": CHUNK_SIZE, "dtype": "float32"})
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of weights that are missing Keras warns first, and then raises
+                model.load_weights(path)
     except Exception as error:  # Keras raises whatever its zip, JSON and HDF5 readers meet
         raise InputError(
             f"{path}: not a Keras model that can be loaded ({first_line(error)}); copy it again"
             ", or convert or train one"
         ) from error
-    if not isinstance(model, RNAN):
+    if class_name != "RNAN":
         raise InputError(
             f"{path}: a Keras model, but not an RNAN ({class_name}); give one that `rnan-tf train` or "
             "`rnan-tf convert` wrote"
         )
-    # Whoever made the file does not choose how much memory it takes here.
-    wanted = {"input_size": None, "chunk_size": CHUNK_SIZE}
-    if model.get_config().items() >= wanted.items() and model.get_config()["dtype"] in (None, "float32"):
-        return model
-    return model.rebuild(**wanted, dtype="float32")
+    return model
 
 
-def _check_size(path: Path) -> str:
-    """Return the class that a file names, once its weights are enough for the network that it describes."""
+def _checked(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return the class that a file names and its arguments, once its weights are enough for what they describe."""
     described = read_config(path)
     class_name, config = str(described.get("class_name")), described["config"]
-    if class_name != "RNAN":  # of other models nothing is built
-        return class_name
+    if class_name != "RNAN":
+        return class_name, config
     sizes = [config.get(name, default) for name, default in _SIZES.items()]
     if not all(isinstance(size, int) for size in sizes):
         raise InputError(f"its {', '.join(_SIZES)} must be whole numbers; they are {sizes}")
@@ -66,7 +64,7 @@ def _check_size(path: Path) -> str:
         held = archive.getinfo("model.weights.h5").file_size // 2  # of a weight's bytes two at least
     if needed > held:
         raise InputError(f"it describes {needed:,} weights or more, and holds at most {held:,}")
-    return class_name
+    return class_name, config
 
 
 def save_model(model: RNAN, path: str | Path) -> None:

@@ -9,7 +9,7 @@ from rnan_tf.network.attention import CHUNK_SIZE
 from rnan_tf.network.blocks import LevelChannel, ResidualAttentionBlock, conv
 from rnan_tf.network.resampling import CropLike, Enlarge, PadToMultiple, PixelShuffle
 from rnan_tf.network.variants import VARIANTS
-from rnan_tf.weights import list_presets, preset_path
+from rnan_tf.weights import list_presets, preset_path, read_config
 
 # The mean that EDSR's and RNAN's super-resolution networks subtract, of the DIV2K training set, range [0, 1].
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
@@ -140,10 +140,9 @@ class RNAN(keras.Model):
         path = preset_path(preset)
         if path is None:
             raise ValueError(f"Argument `preset` must be one of {', '.join(list_presets())}. Received: {preset!r}")
-        trained = keras.saving.load_model(path, compile=False, safe_mode=True)
-        model = cls(**{**trained.get_config(), "dtype": None, **kwargs})
+        model = cls(**{**read_config(path)["config"], "dtype": None, **kwargs})
         if load_weights:
-            model.set_weights(trained.get_weights())
+            model.load_weights(path)
         return model
 
     def rebuild(self, **changes: Any) -> "RNAN":

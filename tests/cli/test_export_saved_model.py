@@ -68,6 +68,7 @@ def test_other_content_is_refused(export, tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["holiday.jpg"]
 
 
+@pytest.mark.slow
 def test_wrong_export_is_not_left_behind(export, exported, tmp_path, monkeypatch):
     other = exported("denoise")[1]
     monkeypatch.setattr(saved_model.ServingGraph, "save", lambda _, folder: shutil.copytree(other, folder))

@@ -260,6 +260,7 @@ class TestCommand:
         assert not list((tmp_path / "out").iterdir())
         assert "WHILE (x) (and 1 more problems); not written" in capsys.readouterr().err
 
+    @pytest.mark.slow
     def test_float16_that_would_overflow_is_refused_and_the_rest_written(self, photographs, tmp_path, capsys):
         model = with_large_scores(random_model(**LITE), 1e6)
         model.save(tmp_path / "large.keras")

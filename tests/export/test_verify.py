@@ -59,6 +59,7 @@ def test_equal_artifacts_pass_and_are_reported(exported, capsys):
     assert np.asarray(Image.open(exported / "artifacts" / "crops.png")).shape == (70 + 16, 4 * 70, 3)
 
 
+@pytest.mark.slow
 def test_another_networks_artifact_fails_with_1(exported, capsys):
     model = keras.saving.load_model(exported / "model.keras")
     # A network that returns its input, whose PSNR is far above the random one's.

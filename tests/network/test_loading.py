@@ -208,6 +208,8 @@ class TestLambda:
         )
         if argument == "metadata":
             assert load_model(path).metadata == layer
+        elif argument == "dtype":  # is not the file's to choose
+            assert all(layer.compute_dtype == "float32" for layer in load_model(path).layers)
         else:
             with pytest.raises(InputError, match="not a Keras model that can be loaded"):
                 load_model(path)

@@ -8,6 +8,7 @@ import rnan_tf
 from rnan_tf.photos.noise import estimate_noise
 from rnan_tf.photos.photo import as_photo
 from rnan_tf.tasks.metrics import psnr
+from tests.helpers.quick import quick
 
 SIDE = 320
 CLEAN = {
@@ -28,7 +29,7 @@ def restorers():
     return {ndim: rnan_tf.Restorer.from_preset(name, fast=True) for ndim, name in RESTORERS.items()}
 
 
-@pytest.mark.parametrize("name", CLEAN)
+@pytest.mark.parametrize("name", quick(["camera", "astronaut"], CLEAN))
 def test_a_gradient_is_restored_better_than_at_one_sigma(restorers, name):
     clean = CLEAN[name]
     across = np.broadcast_to(np.linspace(5, 45, SIDE), (SIDE, SIDE))
@@ -40,8 +41,8 @@ def test_a_gradient_is_restored_better_than_at_one_sigma(restorers, name):
     np.testing.assert_array_equal(ours, restorer(image, sigma=found.strength))
 
 
-@pytest.mark.parametrize("name", CLEAN)
-@pytest.mark.parametrize("sigma", [10, 30])
+@pytest.mark.parametrize("name", quick(["camera", "astronaut"], CLEAN))
+@pytest.mark.parametrize("sigma", quick([10], [10, 30]))
 def test_even_noise_is_restored_as_at_one_sigma(restorers, name, sigma):
     clean = CLEAN[name]
     image, restorer = noisy(clean, np.full((SIDE, SIDE), sigma)), restorers[clean.ndim]

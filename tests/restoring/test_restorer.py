@@ -15,6 +15,7 @@ from rnan_tf.restoring.restorer import Restorer
 from rnan_tf.tasks.task import TASKS
 from rnan_tf.weights import read_manifest
 from tests.helpers.command_line import MODELS, RGB, save, to16
+from tests.helpers.quick import quick
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def restorers(models):
     return {name: rnan_tf.Restorer.from_preset(models / f"{name}.keras") for name in MODELS}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", quick(["denoise", "jpeg-color", "sr-x3"], MODELS))
 def test_it_restores_as_the_command_does(name, restorers, rnan_tf, workplace):
     import rnan_tf as library
 
@@ -226,7 +227,7 @@ def test_the_preset_of_a_task(name):
             preset_of(name)
 
 
-@pytest.mark.parametrize("name", rnan_tf.list_presets())
+@pytest.mark.parametrize("name", quick(["demosaic", "jpeg"], rnan_tf.list_presets()))
 def test_every_preset_restores_in_one_line(name):
     clean = np.ascontiguousarray(RGB)
     image = clean[..., 1] if name in ("demosaic", "denoise-gray") else clean

@@ -35,6 +35,7 @@ def whole(batches):
     return trained(batches)
 
 
+@pytest.mark.slow
 def test_pieces_are_the_whole_batch(batches, whole):
     model, history = trained(batches, accumulate=4)
     expected, expected_history = whole

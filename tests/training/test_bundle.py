@@ -28,6 +28,7 @@ def run_dir(photographs, tmp_path):
     return tmp_path / "first"
 
 
+@pytest.mark.slow
 def test_a_runs_best_network_is_bundled(photographs, run_dir, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bundled, "FOLDER", tmp_path / "weights")
     monkeypatch.setattr(bundle, "RECIPES", tmp_path)

@@ -98,6 +98,7 @@ def test_steps_in_a_row_end_the_fit(model, initial, batches):
     assert (progress.dropped, progress.bad_in_a_row) == (3, 2)
 
 
+@pytest.mark.slow
 def test_float16_may_overflow_while_its_scale_settles(batches):
     model, progress = compiled("float16"), Progress()
     model.optimizer.dynamic_scale.assign(2.0**100)  # overflows in any gradient
