@@ -143,6 +143,7 @@ def test_the_run_is_refused_to_another_configuration(run_dir):
     assert done.returncode == 2 and "holds a run of another configuration" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_run_is_bundled(run_dir, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bundled, "FOLDER", tmp_path / "weights")
     monkeypatch.setattr(bundle, "RECIPES", tmp_path)

@@ -84,6 +84,7 @@ def test_it_serves_the_page_outside_the_checkout(installed, tmp_path):
             server.terminate()
 
 
+@pytest.mark.slow
 def test_it_restores_outside_the_checkout(installed, tmp_path):
     card = ModelCard.of_task(get_task("demosaic"), (0, 0), conditional=False)
     save_model(RNAN(filters=8, num_blocks=2, metadata=card.to_dict()), tmp_path / "model.keras")

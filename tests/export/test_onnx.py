@@ -39,7 +39,7 @@ def run(path, *args):
 @pytest.mark.parametrize(
     "kind, tile",
     quick(
-        [("denoise", None), ("jpeg", None), ("sr-x3", 20)],
+        [("denoise", None), ("sr-x3", 20)],
         [*((kind, None) for kind in KINDS), ("denoise", 20), ("jpeg", 20), ("sr-x3", 20)],
     ),
 )

@@ -40,6 +40,7 @@ def run(folder, model="model.keras"):
     return verify.main([*map(str, arguments), "--tile", "48"])
 
 
+@pytest.mark.slow
 def test_equal_artifacts_pass_and_are_reported(exported, capsys):
     assert run(exported) == 0
     report = json.loads((exported / "artifacts" / "report.json").read_text())

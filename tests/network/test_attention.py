@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 from rnan_tf.network.attention import NORMALIZATIONS, non_local_attention, unrolled
-from tests.helpers.quick import quick
 
 BATCH, N, DEPTH = 2, 23, 4
 
@@ -235,7 +234,8 @@ print(json.dumps({"attention": attention, "step": peak(), "finite": finite}))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize("normalize_over", quick(["queries"], NORMALIZATIONS))
+@pytest.mark.slow
+@both_normalizations
 def test_a_96x96_map_trains_in_bounded_memory(run_python, normalize_over):
     """One score matrix of 9,216 x 9,216 floats takes 324 MB; the plain formula keeps three (over 1 GB)."""
     # Measured: attention 81 ("keys") and 83 ("queries") above the warm process, the plain formula 1,044 above it;

@@ -250,6 +250,7 @@ def test_least_parameters_are_a_little_below_the_truth(variant):
     assert 0.9 * model.count_params() < least <= model.count_params()
 
 
+@pytest.mark.slow
 def test_a_network_that_only_predicted_is_freed():
     """A gradient of our own in its graph would keep it for ever."""
 

@@ -173,6 +173,7 @@ def poisoned_run(photographs, run_dir, monkeypatch, fits):
     return code, rates
 
 
+@pytest.mark.slow
 def test_a_run_goes_back_and_halves_the_rate_once(photographs, tmp_path, monkeypatch, capsys):
     # From step 4 on, across a validation: the checkpoint to go back to is that of step 2, from before.
     code, rates = poisoned_run(photographs, tmp_path, monkeypatch, [[1, 4, 5]])

@@ -21,7 +21,6 @@ from rnan_tf.network.model import RNAN
 from rnan_tf.training.strategy import Placement, make_strategy
 from tests.helpers.jax_process import compilations
 from tests.helpers.missing import needs
-from tests.helpers.quick import quick
 from tests.helpers.run_state import final_state
 
 needs("jax")
@@ -89,13 +88,15 @@ def greatest_difference(ours, theirs):
     return (np.abs(ours - theirs) / theirs).max()
 
 
-@pytest.mark.parametrize("optimizer", quick(["muon"], OPTIMIZERS))
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_losses_are_tensorflows(on_tensorflow, on_jax, optimizer):
     ours, theirs = losses(on_jax(optimizer)[0]), losses(on_tensorflow(optimizer))
     assert theirs[-1] < 0.9 * theirs[0]
     assert greatest_difference(ours, theirs) < 1e-5  # measured 7e-7
 
 
+@pytest.mark.slow
 def test_a_run_compiles_one_step_and_one_shape_of_tiles(on_jax):
     folder, log = on_jax("muon")
     assert len(progress(folder)["history"]) == 2

@@ -19,6 +19,7 @@ from rnan_tf.training import opening, run
 from rnan_tf.training.checkpoints import Progress
 from rnan_tf.training.config import TrainConfig, read_config
 from rnan_tf.training.run import Run
+from tests.helpers.quick import quick
 from tests.helpers.run_state import final_state
 from tests.training.test_recovery import ARGUMENTS, DRIVER, STEPS
 from tests.training.test_run import SMALL
@@ -170,7 +171,7 @@ def test_one_pair_is_too_few(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("options", ["pairs", "camera"])
+@pytest.mark.parametrize("options", quick(["pairs"], ["pairs", "camera"]))
 def test_it_trains_and_restores(pairs, tmp_path, capsys, options):
     flags = {"pairs": ["--pairs", *pairs], "camera": ["--noise", "camera", "--data", pairs[1]]}[options]
     run_dir = tmp_path / "run"

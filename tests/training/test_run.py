@@ -51,7 +51,7 @@ def train(photographs, run_dir, *arguments):
     ("task", "strength"),
     [
         ("demosaic", []),
-        ("denoise", ["--sigma", "0-75"]),
+        pytest.param("denoise", ["--sigma", "0-75"], marks=pytest.mark.slow),
         pytest.param("denoise-gray", ["--sigma", "25"], marks=pytest.mark.slow),
         pytest.param("jpeg", ["--quality", "5-60"], marks=pytest.mark.slow),
         ("jpeg-color", ["--quality", "5-95"]),
